@@ -1,0 +1,3 @@
+//! A module for each chapter: what its programs do, run as processes.
+
+mod hello_world;

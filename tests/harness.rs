@@ -1,0 +1,108 @@
+//! Starts the real programs of a listing, as its reader does: exported, built
+//! outside the workspace, on ports that are free.
+
+use std::{ffi::OsStr, net::SocketAddr, path::Path};
+
+use anyhow::Context;
+use xtask::{
+    program::{Ended, Program},
+    session::{self, Built},
+    workspace::Workspace,
+};
+
+/// What a test returns.
+pub type Result<T = ()> = anyhow::Result<T>;
+
+/// The book.
+pub fn workspace() -> Workspace {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    Workspace::at(root.expect("tests/ is in the workspace"))
+}
+
+/// A listing, built.
+#[derive(Debug)]
+pub struct Listing {
+    built: Built,
+}
+
+impl Listing {
+    /// Exports and builds the listing `slug`; at once if nothing has changed.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the compiler's messages.
+    pub fn build(slug: &str) -> Result<Self> {
+        Ok(Self {
+            built: session::build(&workspace(), slug)?,
+        })
+    }
+
+    /// Runs a program to its end.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be started, or does not end.
+    pub fn run<A: AsRef<OsStr>>(
+        &self,
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Ended> {
+        self.start(name, arguments)?.end()
+    }
+
+    /// Starts a program, and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be started.
+    pub fn start<A: AsRef<OsStr>>(
+        &self,
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Program> {
+        let mut command = self.built.bin(name)?;
+        command.args(arguments);
+        Program::start(command)
+    }
+
+    /// Starts a server on a free port, and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what the server printed if it does not.
+    pub fn server(&self, name: &str) -> Result<Server> {
+        let mut program = self.start(name, ["127.0.0.1:0"])?;
+        let line = program.wait_for("listening on ")?;
+        let address = line.trim_start_matches("listening on ");
+        let address = address
+            .parse()
+            .with_context(|| format!("`{address}` is no address"))?;
+        Ok(Server { program, address })
+    }
+}
+
+/// A running server. Dropping it kills it.
+#[derive(Debug)]
+pub struct Server {
+    /// The server's process.
+    pub program: Program,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// The address for a client.
+    pub fn uri(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Presses Ctrl-C and waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the server has ended before, or does not end.
+    pub fn stop(mut self) -> Result<Ended> {
+        self.program.interrupt()?;
+        self.program.end()
+    }
+}

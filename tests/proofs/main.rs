@@ -1,0 +1,24 @@
+//! What the book promises of its pages, listings and tools.
+
+mod contracts;
+mod listings;
+mod pages;
+mod planted;
+mod site;
+mod tools;
+mod transcripts;
+
+#[path = "../snippets/book.rs"]
+mod book;
+
+use std::fmt::Display;
+
+/// Fails with one line a problem, if there are any.
+#[track_caller]
+fn assert_none<P: Display>(problems: impl IntoIterator<Item = P>) {
+    let problems: Vec<_> = problems
+        .into_iter()
+        .map(|problem| problem.to_string())
+        .collect();
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}

@@ -1,0 +1,135 @@
+//! The pages as they are written: nothing is refused, nothing is left over.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use anyhow::bail;
+use harness::{Result, workspace};
+use mdbook_driver::book::Book;
+use xtask::{
+    Problem,
+    anchors::anchors,
+    page::{self, blocks},
+    versions::Versions,
+    workspace::{Workspace, files_below, read, slashed},
+};
+
+use crate::{assert_none, book};
+
+#[test]
+fn the_preprocessor_refuses_nothing() -> Result {
+    assert_none(refused(&workspace())?);
+    Ok(())
+}
+
+#[test]
+fn every_page_is_in_the_summary_and_every_listing_on_a_page() -> Result {
+    assert_none(orphans(&workspace())?);
+    Ok(())
+}
+
+#[test]
+fn every_anchor_is_used() -> Result {
+    assert_none(unused_anchors(&workspace())?);
+    Ok(())
+}
+
+#[test]
+fn the_readme_and_contributing_keep_the_rules_of_pages() -> Result {
+    let workspace = workspace();
+    let versions = Versions::read(&workspace)?;
+    for file in ["README.md", "CONTRIBUTING.md"] {
+        let text = read(&workspace.root().join(file))?;
+        assert_none(page::check(&workspace, &versions, file.as_ref(), &text));
+    }
+    Ok(())
+}
+
+/// What the preprocessor refuses, in this process as under `mdbook build`.
+pub fn refused(workspace: &Workspace) -> Result<Vec<Problem>> {
+    Ok(load(workspace)?.1)
+}
+
+/// Pages that no reader finds, and listings that no page shows.
+pub fn orphans(workspace: &Workspace) -> Result<Vec<Problem>> {
+    let book = load(workspace)?.0;
+    let pages: BTreeSet<PathBuf> = book
+        .chapters()
+        .filter_map(|chapter| chapter.source_path.clone())
+        .collect();
+    let mut problems = Vec::new();
+    for file in files_below(&workspace.src())? {
+        let is_page = file.extension().is_some_and(|extension| extension == "md");
+        if is_page && file.as_os_str() != "SUMMARY.md" && !pages.contains(&file) {
+            let message = "no reader finds this page: add it to src/SUMMARY.md";
+            problems.push(Problem::new(PathBuf::from("src").join(file), 1, message));
+        }
+    }
+    for slug in workspace.slugs()? {
+        let wanted = format!("{{{{listing {slug}}}}}");
+        let shown = book
+            .chapters()
+            .filter(|chapter| chapter.content.contains(&wanted))
+            .count();
+        if shown != 1 {
+            let message = format!(
+                "{shown} pages show the whole of this listing: write {wanted} at the end of its chapter, once"
+            );
+            problems.push(Problem::new(
+                format!("listings/{slug}/Cargo.toml"),
+                1,
+                message,
+            ));
+        }
+    }
+    Ok(problems)
+}
+
+/// Anchors that are broken, or that no page includes.
+pub fn unused_anchors(workspace: &Workspace) -> Result<Vec<Problem>> {
+    let used = used_anchors(&load(workspace)?.0);
+    let mut problems = Vec::new();
+    for room in ["listings", "proto"] {
+        for file in files_below(&workspace.root().join(room))? {
+            let path = PathBuf::from(room).join(&file);
+            let Ok(text) = read(&workspace.root().join(&path)) else {
+                continue;
+            };
+            for anchor in anchors(&text) {
+                let name = &anchor.name;
+                if let Some(fault) = anchor.fault {
+                    let message = format!("the anchor `{name}` {}", fault.describe());
+                    problems.push(Problem::new(&path, anchor.line, message));
+                } else if !used.contains(&(slashed(&path), name.clone())) {
+                    let message =
+                        format!("no page includes the anchor `{name}`: include it, or remove it");
+                    problems.push(Problem::new(&path, anchor.line, message));
+                }
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// The files and anchors that pages include.
+fn used_anchors(book: &Book) -> BTreeSet<(String, String)> {
+    let includes = book
+        .chapters()
+        .flat_map(|chapter| blocks(&chapter.content))
+        .filter_map(|block| block.include());
+    includes
+        .filter_map(|include| {
+            Some((
+                include.path.trim_start_matches("../").to_owned(),
+                include.selector?,
+            ))
+        })
+        .collect()
+}
+
+/// The pages as they are written, and what is refused of them.
+fn load(workspace: &Workspace) -> Result<(Book, Vec<Problem>)> {
+    match book::load(workspace) {
+        Ok((written, _, problems)) => Ok((written, problems)),
+        Err(error) => bail!("the book cannot be loaded: {error}"),
+    }
+}

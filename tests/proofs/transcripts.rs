@@ -1,0 +1,66 @@
+//! Each transcript was printed by a run of its session.
+
+use anyhow::ensure;
+use harness::{Result, workspace};
+use snapbox::{Data, IntoData};
+use xtask::{
+    session::{self, Ports},
+    workspace::Workspace,
+};
+
+#[test]
+fn each_transcript_is_true() -> Result {
+    for slug in workspace().slugs()? {
+        matches(&workspace(), &slug, Ports::Free)?;
+    }
+    Ok(())
+}
+
+/// The same with no argument added to any command.
+#[test]
+#[ignore = "needs the ports on the pages, 50050 and 50051, to be free"]
+fn each_command_works_as_it_is_typed() -> Result {
+    for slug in workspace().slugs()? {
+        matches(&workspace(), &slug, Ports::AsTyped)?;
+    }
+    Ok(())
+}
+
+/// Runs the sessions of a listing, and compares with its `output/`.
+pub fn matches(workspace: &Workspace, slug: &str, ports: Ports) -> Result {
+    let mut written = session::written(workspace, slug)?;
+    let printed = session::run(workspace, slug, ports)?;
+    ensure!(
+        !printed.is_empty(),
+        "listings/{slug}/session.toml: no session, so no transcript"
+    );
+    for (name, printed) in printed {
+        let file = format!("listings/{slug}/output/{name}");
+        let written = written.remove(&name).unwrap_or_default();
+        let (written, printed) = (session::comparable(&written), session::comparable(&printed));
+        if let Some(line) = session::first_difference(&written, &printed) {
+            // Without patterns: what a page shows is what was printed.
+            let diff = snapbox::Assert::new()
+                .try_eq(
+                    Some(&file.as_str()),
+                    printed.into_data().raw(),
+                    Data::text(written).raw(),
+                )
+                .expect_err("they differ");
+            anyhow::bail!(
+                "{file}:{line}: a run printed something else.\n{diff}\n\
+                 If the program is right, rewrite the file: cargo xtask transcripts {slug}"
+            );
+        }
+    }
+    let left: Vec<_> = written
+        .keys()
+        .map(|name| format!("listings/{slug}/output/{name}"))
+        .collect();
+    ensure!(
+        left.is_empty(),
+        "{}:1: no session writes this file: remove it with cargo xtask transcripts {slug}",
+        left.join(", ")
+    );
+    Ok(())
+}

@@ -1,0 +1,457 @@
+//! The book's preprocessor. It runs before mdBook's own `links`, which expands
+//! the includes; it refuses what `links` would pass in silence.
+//!
+//! On a page,
+//!
+//! - a block that includes a file becomes a figure: a caption with the path,
+//!   linked to the file in the chapter's whole listing, and an id;
+//! - `{{version tonic}}` becomes the version in `Cargo.lock`;
+//! - `{{tree hello-world src/lib.rs}}` becomes the files of a listing, with
+//!   those named after the slug marked;
+//! - `{{listing hello-world}}` becomes the whole listing, file by file, folded.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    path::{Component, Path, PathBuf},
+    sync::LazyLock,
+};
+
+use anyhow::Result;
+use mdbook_preprocessor::book::{Book, BookItem, Chapter};
+use regex::Regex;
+
+use crate::{
+    Problem,
+    anchors::anchors,
+    export,
+    page::{self, Block, Include, blocks, includes, line_of},
+    versions::Versions,
+    workspace::{Workspace, read, slashed},
+};
+
+/// Rewrites all pages of `book`, and lists what is wrong with them. What is
+/// wrong stays as it was written.
+///
+/// # Errors
+///
+/// Fails if a file of the workspace cannot be read.
+pub fn preprocess(workspace: &Workspace, book: &mut Book) -> Result<Vec<Problem>> {
+    let versions = Versions::read(workspace)?;
+    let homes = homes(book);
+    let mut problems = Vec::new();
+    book.for_each_mut(|item| {
+        if let BookItem::Chapter(Chapter {
+            source_path: Some(path),
+            content,
+            ..
+        }) = item
+        {
+            let page = Page {
+                workspace,
+                versions: &versions,
+                homes: &homes,
+                path,
+            };
+            let (text, found) = page.expand(content);
+            *content = text;
+            problems.extend(found);
+        }
+    });
+    Ok(problems)
+}
+
+/// The page that shows the whole of each listing, by slug.
+fn homes(book: &Book) -> BTreeMap<String, PathBuf> {
+    let mut homes = BTreeMap::new();
+    for item in book.iter() {
+        if let BookItem::Chapter(Chapter {
+            source_path: Some(path),
+            content,
+            ..
+        }) = item
+        {
+            for found in DIRECTIVE.captures_iter(content) {
+                if &found[1] == "listing" {
+                    homes.insert(found[2].trim().to_owned(), path.clone());
+                }
+            }
+        }
+    }
+    homes
+}
+
+static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\{\{\s*(version|tree|listing)\b([^}]*)\}\}").expect("the pattern is a constant")
+});
+
+struct Page<'a> {
+    workspace: &'a Workspace,
+    versions: &'a Versions,
+    homes: &'a BTreeMap<String, PathBuf>,
+    /// Relative to `src/`.
+    path: &'a Path,
+}
+
+impl Page<'_> {
+    /// The page for mdBook, and what is wrong with it.
+    fn expand(&self, text: &str) -> (String, Vec<Problem>) {
+        let file = Path::new("src").join(self.path);
+        let mut problems = page::check(self.workspace, self.versions, &file, text);
+        let mut edits: Vec<(Range<usize>, String)> = Vec::new();
+        let mut ids = HashMap::new();
+
+        let blocks = blocks(text);
+        for block in &blocks {
+            match self.figure(block, &mut ids) {
+                Ok(Some(figure)) => {
+                    let start = block
+                        .note
+                        .as_ref()
+                        .map_or(block.range.start, |note| note.range.start);
+                    edits.push((start..block.range.end, figure));
+                }
+                Ok(None) => edits.extend(
+                    block
+                        .note
+                        .as_ref()
+                        .map(|note| (note.range.clone(), String::new())),
+                ),
+                Err(message) => problems.push(Problem::new(&file, block.line, message)),
+            }
+        }
+        for include in includes(text) {
+            if blocks
+                .iter()
+                .any(|block| block.range.contains(&include.range.start))
+            {
+                continue;
+            }
+            if let Err(message) = self.picture(&include) {
+                problems.push(Problem::new(
+                    &file,
+                    line_of(text, include.range.start),
+                    message,
+                ));
+            }
+        }
+        for found in DIRECTIVE.captures_iter(text) {
+            let range = found.get(0).map_or(0..0, |whole| whole.range());
+            match self.directive(&found[1], found[2].trim()) {
+                Ok(new) => edits.push((range, new)),
+                Err(error) => problems.push(Problem::new(
+                    &file,
+                    line_of(text, range.start),
+                    format!("{error:#}"),
+                )),
+            }
+        }
+
+        edits.sort_by_key(|(range, _)| range.start);
+        let (mut expanded, mut done) = (String::new(), 0);
+        for (range, new) in edits {
+            // What a block's figure replaced is not edited again.
+            if range.start >= done {
+                expanded.push_str(&text[done..range.start]);
+                expanded.push_str(&new);
+                done = range.end;
+            }
+        }
+        expanded.push_str(&text[done..]);
+        problems.sort();
+        (expanded, problems)
+    }
+
+    /// The figure for a block that includes a file; none for another block.
+    fn figure(
+        &self,
+        block: &Block,
+        ids: &mut HashMap<String, usize>,
+    ) -> Result<Option<String>, String> {
+        let Some(include) = block.include() else {
+            return Ok(None);
+        };
+        if block.body.trim() != &block.body[include.range.clone()] {
+            return Err(
+                "a block that includes a file holds the include and nothing else".to_owned(),
+            );
+        }
+        if block.nested {
+            return Err(
+                "an include stands in a list or a quotation: move it out, it becomes a figure"
+                    .to_owned(),
+            );
+        }
+        let file = self.included(&include)?;
+        let shown = slashed(&file);
+
+        let mut id = shown.trim_start_matches("listings/").to_owned();
+        if let Some(anchor) = &include.selector {
+            id = format!("{id}-{anchor}");
+        }
+        let id = id_of(&id);
+        let times = ids.entry(id.clone()).or_insert(0);
+        *times += 1;
+        let id = if *times > 1 {
+            format!("{id}-{times}")
+        } else {
+            id
+        };
+
+        let transcript = block.language == "console";
+        let caption = if transcript {
+            // The file's name says whose terminal it is.
+            file.file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .replace('-', " ")
+        } else {
+            match self.link_to(&file) {
+                Some(link) => format!("<a href=\"{link}\">{shown}</a>"),
+                None => shown,
+            }
+        };
+        let class = if transcript {
+            "listing transcript"
+        } else {
+            "listing"
+        };
+        let mut fence = vec![block.language.clone()];
+        fence.extend(block.tags.clone());
+        Ok(Some(format!(
+            "<figure class=\"{class}\" id=\"{id}\">\n<figcaption>{caption}</figcaption>\n\n```{}\n{}\n```\n\n</figure>\n",
+            fence.join(","),
+            block.body.trim()
+        )))
+    }
+
+    /// Checks an include outside a block: a picture, which has no anchors.
+    fn picture(&self, include: &Include) -> Result<(), String> {
+        let file = self.included(include)?;
+        if file.extension().is_none_or(|extension| extension != "svg") || include.selector.is_some()
+        {
+            return Err(format!(
+                "{} is not a picture: include it in a fenced block",
+                slashed(&file)
+            ));
+        }
+        Ok(())
+    }
+
+    /// The file of an include, relative to the root, once it is sure that
+    /// mdBook will find in it what the page asks for.
+    fn included(&self, include: &Include) -> Result<PathBuf, String> {
+        if include.kind == "playground" || include.kind == "playpen" {
+            return Err("a playground asks another host: use rustdoc_include".to_owned());
+        }
+        let page = Path::new("src").join(self.path);
+        let file = tidy(&page.parent().unwrap_or(Path::new("")).join(&include.path))
+            .ok_or_else(|| format!("{} is outside the book", include.path))?;
+        let text = read(&self.workspace.root().join(&file)).map_err(|_| {
+            format!(
+                "there is no file {}, which is included here",
+                slashed(&file)
+            )
+        })?;
+        let Some(name) = &include.selector else {
+            return Ok(file);
+        };
+        if name.contains(':') || name.is_empty() || name.parse::<usize>().is_ok() {
+            return Err(format!(
+                "lines are included by their numbers, `{name}`, which move: put an anchor in {}",
+                slashed(&file)
+            ));
+        }
+        let anchors = anchors(&text);
+        let named: Vec<_> = anchors
+            .iter()
+            .filter(|anchor| anchor.name == *name)
+            .collect();
+        if let Some(fault) = named.iter().find_map(|anchor| anchor.fault) {
+            return Err(format!(
+                "the anchor `{name}` in {} {}",
+                slashed(&file),
+                fault.describe()
+            ));
+        }
+        if named.is_empty() {
+            let known: Vec<_> = anchors.iter().map(|anchor| anchor.name.as_str()).collect();
+            return Err(format!(
+                "there is no anchor `{name}` in {}, which has: {}",
+                slashed(&file),
+                if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                }
+            ));
+        }
+        Ok(file)
+    }
+
+    /// The place of a file in its chapter's whole listing, seen from this page.
+    fn link_to(&self, file: &Path) -> Option<String> {
+        let (slug, home) = self.homes.iter().find(|(slug, _)| {
+            export::sources(self.workspace, slug)
+                .is_ok_and(|sources| sources.iter().any(|source| source.book == file))
+        })?;
+        let up = "../".repeat(self.path.components().count() - 1);
+        Some(format!("{up}{}#{}", slashed(home), file_id(slug, file)))
+    }
+
+    fn directive(&self, name: &str, argument: &str) -> Result<String> {
+        match name {
+            "version" => Ok(self.versions.of(argument)?.to_owned()),
+            "tree" => self.tree(argument),
+            _ => self.listing(argument),
+        }
+    }
+
+    /// The files of a listing, those that the page touches marked.
+    fn tree(&self, argument: &str) -> Result<String> {
+        let mut words = argument.split_whitespace();
+        let slug = words.next().unwrap_or_default();
+        self.workspace.check_slug(slug)?;
+        let sources = export::sources(self.workspace, slug)?;
+        let files: Vec<_> = sources.iter().map(|source| slashed(&source.book)).collect();
+        let mut marked = Vec::new();
+        for word in words {
+            match files
+                .iter()
+                .find(|file| file.ends_with(&format!("/{word}")))
+            {
+                Some(file) => marked.push(file.as_str()),
+                None => anyhow::bail!(
+                    "the listing {slug} has no file {word}; it has: {}",
+                    files.join(", ")
+                ),
+            }
+        }
+        Ok(format!("```text\n{}```\n", draw(&files, &marked)))
+    }
+
+    /// The whole listing, file by file.
+    fn listing(&self, slug: &str) -> Result<String> {
+        self.workspace.check_slug(slug)?;
+        let mut all = String::new();
+        for source in export::sources(self.workspace, slug)? {
+            let id = file_id(slug, &source.book);
+            let path = slashed(&source.project);
+            let (language, text) = (language_of(&source.project), source.text.trim_end());
+            // Longer than any fence in the file.
+            let fence = "`".repeat(8);
+            all.push_str(&format!(
+                "<details class=\"file\">\n<summary>{path}</summary>\n\n<div id=\"{id}\">\n\n{fence}{language}\n{text}\n{fence}\n\n</div>\n\n</details>\n\n"
+            ));
+        }
+        Ok(format!("<div class=\"files\">\n\n{all}</div>\n"))
+    }
+}
+
+/// `path` without `.` and `..`; none if it leaves the folder that it starts in.
+fn tidy(path: &Path) -> Option<PathBuf> {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => tidy.push(part),
+            Component::CurDir => {}
+            Component::ParentDir => {
+                if !tidy.pop() {
+                    return None;
+                }
+            }
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(tidy)
+}
+
+fn id_of(text: &str) -> String {
+    let id: String = text
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    id.split('-')
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
+}
+
+/// The id of a file in the whole listing.
+fn file_id(slug: &str, file: &Path) -> String {
+    let file = slashed(file);
+    let file = file
+        .strip_prefix(&format!("listings/{slug}/"))
+        .unwrap_or(&file);
+    id_of(&format!("{slug}-file-{file}"))
+}
+
+fn language_of(file: &Path) -> &'static str {
+    match file.extension().and_then(|extension| extension.to_str()) {
+        // Cargo compiles it with the listing; a proof checks that it did.
+        Some("rs") => "rust,ignore",
+        Some("toml" | "lock") => "toml",
+        Some("proto") => "protobuf",
+        Some("yaml" | "yml") => "yaml",
+        Some("json") => "json",
+        _ => "text",
+    }
+}
+
+/// Draws paths as a tree, an arrow behind the marked ones.
+fn draw(files: &[String], marked: &[&str]) -> String {
+    #[derive(Default)]
+    struct Folder<'a> {
+        entries: BTreeMap<&'a str, Folder<'a>>,
+        path: Option<&'a str>,
+    }
+    fn lines(folder: &Folder, indent: &str, out: &mut Vec<(String, bool)>, marked: &[&str]) {
+        for (at, (name, entry)) in folder.entries.iter().enumerate() {
+            let last = at + 1 == folder.entries.len();
+            let branch = if last { "└── " } else { "├── " };
+            let is_marked = entry.path.is_some_and(|path| marked.contains(&path));
+            let slash = if entry.entries.is_empty() { "" } else { "/" };
+            out.push((format!("{indent}{branch}{name}{slash}"), is_marked));
+            lines(
+                entry,
+                &format!("{indent}{}", if last { "    " } else { "│   " }),
+                out,
+                marked,
+            );
+        }
+    }
+    let mut root = Folder::default();
+    for file in files {
+        let mut folder = &mut root;
+        for part in file.split('/') {
+            folder = folder.entries.entry(part).or_default();
+        }
+        folder.path = Some(file);
+    }
+    let mut out = Vec::new();
+    for (name, entry) in &root.entries {
+        out.push((format!("{name}/"), false));
+        lines(entry, "", &mut out, marked);
+    }
+    let width = out
+        .iter()
+        .map(|(line, _)| line.chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut text = String::new();
+    for (line, is_marked) in out {
+        let gap = " ".repeat(width - line.chars().count());
+        text.push_str(&if is_marked {
+            format!("{line}{gap}  ← this page\n")
+        } else {
+            format!("{line}\n")
+        });
+    }
+    text
+}

@@ -1,0 +1,432 @@
+//! Sessions: what a reader types in several terminals, run for real.
+//!
+//! `listings/<slug>/session.toml` names the programs of each session in the
+//! order in which they start. A program that `listens` stays, and the next one
+//! starts once it has printed `listening on ADDRESS`; another one is run to its
+//! end. At the end of a session those that stayed get Ctrl-C, the last first.
+//! What each printed, below the command that started it, is a transcript in
+//! `listings/<slug>/output/`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{LazyLock, Mutex},
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use regex::Regex;
+use serde::Deserialize;
+
+use crate::{
+    export::export_to_target,
+    generated::Generated,
+    program::{Ended, Program},
+    workspace::{Workspace, files_below, read, write},
+};
+
+/// Which ports the programs of a session listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// Ports that are free, so that sessions can run side by side: the
+    /// addresses on the page are written back into the transcript.
+    Free,
+    /// The ports on the page: the commands are run to the letter.
+    AsTyped,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sessions {
+    #[serde(default)]
+    session: Vec<Session>,
+    #[serde(default)]
+    generated: Vec<Generated>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Session {
+    name: String,
+    program: Vec<Step>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    /// The name of the transcript in `output/`; none if no page shows it.
+    transcript: Option<String>,
+    /// What the reader types.
+    command: String,
+    /// The arguments that the command leaves out because they are the
+    /// defaults. They are added where the defaults would not do: on free ports.
+    defaults: Option<String>,
+    /// The address that the page shows, if the program listens.
+    listens: Option<String>,
+    /// The exit code.
+    #[serde(default)]
+    exit: i32,
+}
+
+/// A listing, exported and built below `target/`.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The project's folder.
+    pub dir: PathBuf,
+    /// Its programs, by name.
+    pub bins: BTreeMap<String, PathBuf>,
+    /// What its build script generated.
+    pub out_dir: Option<PathBuf>,
+    /// Where it was built.
+    pub target: PathBuf,
+}
+
+impl Built {
+    /// A command that runs in the project: cargo, or one of its programs.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(&self.dir)
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env("CARGO_PROFILE_DEV_DEBUG", "0");
+        command
+    }
+
+    /// A command for the program `name`.
+    ///
+    /// # Errors
+    ///
+    /// Lists the programs of the listing if there is none of that name.
+    pub fn bin(&self, name: &str) -> Result<Command> {
+        let path = self.bins.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.bins.keys().map(String::as_str).collect();
+            anyhow!(
+                "{} has no program `{name}`; it has: {}",
+                self.dir.display(),
+                known.join(", ")
+            )
+        })?;
+        Ok(self.command(path))
+    }
+}
+
+/// Exports the listing `slug` below `target/`, and builds its programs there.
+///
+/// # Errors
+///
+/// Fails with the compiler's messages if it does not build.
+pub fn build(workspace: &Workspace, slug: &str) -> Result<Built> {
+    /// One at a time: two would write the same files.
+    static BUILDING: Mutex<()> = Mutex::new(());
+
+    workspace.check_slug(slug)?;
+    let building = BUILDING.lock();
+    let dir = export_to_target(workspace, slug)?;
+    let mut built = Built {
+        dir,
+        bins: BTreeMap::new(),
+        out_dir: None,
+        target: workspace.target().join("listings-target"),
+    };
+    let output = built
+        .command("cargo")
+        .args([
+            "build",
+            "--bins",
+            "--quiet",
+            "--message-format=json-render-diagnostics",
+        ])
+        .output()
+        .context("cannot start cargo")?;
+    drop(building);
+    ensure!(
+        output.status.success(),
+        "the listing `{slug}` does not build outside the workspace; it says:\n{}\
+         What it needs must stand in listings/{slug}/Cargo.toml.",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let message: serde_json::Value = serde_json::from_str(line)?;
+        let own = message["package_id"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("path+"));
+        if let (true, Some(path)) = (own, message["executable"].as_str()) {
+            built.bins.insert(
+                message["target"]["name"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+                path.into(),
+            );
+        }
+        if let (true, Some(path)) = (own, message["out_dir"].as_str()) {
+            built.out_dir = Some(path.into());
+        }
+    }
+    Ok(built)
+}
+
+/// Runs the sessions of the listing `slug`: the files of its `output/`, by name.
+///
+/// # Errors
+///
+/// Fails with what a program printed if it does not do as the session says.
+pub fn run(workspace: &Workspace, slug: &str, ports: Ports) -> Result<BTreeMap<String, String>> {
+    let built = build(workspace, slug)?;
+    let file = workspace.listing(slug).join("session.toml");
+    let sessions: Sessions = toml::from_str(&read(&file)?)
+        .with_context(|| format!("cannot understand {}", file.display()))?;
+    let mut output = BTreeMap::new();
+    for session in &sessions.session {
+        let transcripts = session.run(workspace, &built, ports).with_context(|| {
+            format!(
+                "the session `{}` of the listing `{slug}` fails",
+                session.name
+            )
+        })?;
+        for (name, text) in transcripts {
+            if output.insert(format!("{name}.txt"), text).is_some() {
+                bail!(
+                    "{}: two programs write the transcript `{name}`",
+                    file.display()
+                );
+            }
+        }
+    }
+    for generated in &sessions.generated {
+        let (name, text) = generated.read(&built)?;
+        output.insert(name, text);
+    }
+    Ok(output)
+}
+
+/// Rewrites `output/` of the listing `slug`.
+///
+/// # Errors
+///
+/// Fails, and leaves the files as they are, if a session fails.
+pub fn rewrite(workspace: &Workspace, slug: &str) -> Result<Vec<String>> {
+    let output = run(workspace, slug, Ports::Free)?;
+    let dir = workspace.listing(slug).join("output");
+    let old = if dir.exists() {
+        files_below(&dir)?
+    } else {
+        Vec::new()
+    };
+    let mut changed = Vec::new();
+    for file in old {
+        if !output.contains_key(&file.to_string_lossy().into_owned()) {
+            fs::remove_file(dir.join(&file))?;
+            changed.push(format!("{} (removed)", file.display()));
+        }
+    }
+    for (name, text) in output {
+        let path = dir.join(&name);
+        if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+            write(&path, text)?;
+            changed.push(name);
+        }
+    }
+    Ok(changed)
+}
+
+struct Running<'a> {
+    step: &'a Step,
+    program: Program,
+}
+
+impl Session {
+    fn run(
+        &self,
+        workspace: &Workspace,
+        built: &Built,
+        ports: Ports,
+    ) -> Result<BTreeMap<String, String>> {
+        let mut stay: Vec<Running> = Vec::new();
+        let mut ended: Vec<(&Step, Ended)> = Vec::new();
+        // Where a program really listens, and what the page says instead.
+        let mut addresses: Vec<(String, String)> = Vec::new();
+        for step in &self.program {
+            let mut program = Program::start(step.command(workspace, built, ports, &addresses)?)?;
+            if let Some(shown) = &step.listens {
+                let line = program.wait_for("listening on ")?;
+                let real = line
+                    .trim_start_matches("listening on ")
+                    .split([' ', ','])
+                    .next()
+                    .unwrap_or_default();
+                addresses.push((real.to_owned(), shown.clone()));
+                stay.push(Running { step, program });
+            } else {
+                let end = program.end()?;
+                step.check(&end)?;
+                ended.push((step, end));
+            }
+        }
+        while let Some(Running { step, mut program }) = stay.pop() {
+            let before = program.output();
+            program.interrupt()?;
+            let mut end = program.end()?;
+            step.check(&end)?;
+            // A terminal shows the keys that were pressed.
+            end.output.insert_str(before.len(), "^C\n");
+            ended.push((step, end));
+        }
+        let mut transcripts = BTreeMap::new();
+        for (step, end) in ended {
+            if let Some(name) = &step.transcript {
+                let text = format!("$ {}\n{}", step.command, normalise(&end.output, &addresses));
+                transcripts.insert(name.clone(), text);
+            }
+        }
+        Ok(transcripts)
+    }
+}
+
+impl Step {
+    fn command(
+        &self,
+        workspace: &Workspace,
+        built: &Built,
+        ports: Ports,
+        addresses: &[(String, String)],
+    ) -> Result<Command> {
+        let mut typed = self.command.clone();
+        if ports == Ports::Free {
+            if let Some(defaults) = &self.defaults {
+                typed = format!("{typed} {defaults}");
+            }
+            if let Some(own) = &self.listens {
+                typed = typed.replace(own, "127.0.0.1:0");
+            }
+            for (real, shown) in addresses {
+                typed = typed.replace(shown, real);
+            }
+        }
+        let words =
+            shlex::split(&typed).ok_or_else(|| anyhow!("a quote is missing in `{typed}`"))?;
+        let (program, arguments) = words
+            .split_first()
+            .ok_or_else(|| anyhow!("a command is empty"))?;
+        let tool = arguments.first().is_some_and(|first| first == "xtask");
+        // The tools are the book's; all else is run as in an exported project.
+        let mut command = if program == "cargo" && tool {
+            let mut command = Command::new(program);
+            command.current_dir(workspace.root());
+            command
+        } else {
+            built.command(program)
+        };
+        command.args(arguments);
+        Ok(command)
+    }
+
+    fn check(&self, end: &Ended) -> Result<()> {
+        ensure!(
+            end.code == self.exit,
+            "`{}` ended with {} and not with {}; it printed:\n{}",
+            self.command,
+            end.code,
+            self.exit,
+            end.output
+        );
+        Ok(())
+    }
+}
+
+/// What differs from run to run becomes what the page shows: addresses, and
+/// times, which all become the same moment.
+fn normalise(output: &str, addresses: &[(String, String)]) -> String {
+    static TIMES: LazyLock<[(Regex, &str); 2]> = LazyLock::new(|| {
+        [
+            (
+                r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",
+                "2026-01-01T00:00:00.000000Z",
+            ),
+            (
+                r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT",
+                "Thu, 01 Jan 2026 00:00:00 GMT",
+            ),
+        ]
+        .map(|(pattern, shown)| {
+            (
+                Regex::new(pattern).expect("the pattern is a constant"),
+                shown,
+            )
+        })
+    });
+    let mut output = output.to_owned();
+    for (real, shown) in addresses {
+        output = output.replace(real, shown);
+    }
+    for (pattern, shown) in TIMES.iter() {
+        output = pattern.replace_all(&output, *shown).into_owned();
+    }
+    output
+}
+
+/// The number of the first line in which two texts differ, counted from one.
+pub fn first_difference(expected: &str, actual: &str) -> Option<usize> {
+    if expected == actual {
+        return None;
+    }
+    let same = expected
+        .lines()
+        .zip(actual.lines())
+        .take_while(|(expected, actual)| expected == actual)
+        .count();
+    Some(same + 1)
+}
+
+/// What the system calls an error differs from one system to the next: its
+/// number is left out of a comparison.
+pub fn comparable(text: &str) -> String {
+    static NUMBER: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"os error \d+").expect("the pattern is a constant"));
+    NUMBER.replace_all(text, "os error").into_owned()
+}
+
+/// The files in `output/` of a listing, by name.
+///
+/// # Errors
+///
+/// Fails if they cannot be read.
+pub fn written(workspace: &Workspace, slug: &str) -> Result<BTreeMap<String, String>> {
+    let dir = workspace.listing(slug).join("output");
+    let files = if dir.exists() {
+        files_below(&dir)?
+    } else {
+        Vec::new()
+    };
+    files
+        .iter()
+        .map(|file: &PathBuf| Ok((name_of(file), read(&dir.join(file))?)))
+        .collect()
+}
+
+fn name_of(file: &Path) -> String {
+    file.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_the_page_s_addresses_and_one_time() {
+        let addresses = [("127.0.0.1:43211".to_owned(), "127.0.0.1:50051".to_owned())];
+        let output = "2026-11-22T17:05:50.679326Z  INFO on 127.0.0.1:43211\ndate: Sun, 22 Nov 2026 17:05:50 GMT\n";
+        assert_eq!(
+            normalise(output, &addresses),
+            "2026-01-01T00:00:00.000000Z  INFO on 127.0.0.1:50051\ndate: Thu, 01 Jan 2026 00:00:00 GMT\n"
+        );
+    }
+
+    #[test]
+    fn finds_the_first_line_that_differs() {
+        assert_eq!(first_difference("a\nb\n", "a\nb\n"), None);
+        assert_eq!(first_difference("a\nb\n", "a\nc\n"), Some(2));
+        assert_eq!(first_difference("a\n", "a\nb\n"), Some(2));
+    }
+}
