@@ -116,11 +116,19 @@ fn snippet(path: &Path, line: usize, includes: bool, block: &Block) -> String {
         None if block.has("should_panic") => " should_panic".to_owned(),
         None => String::new(),
     };
-    let body = match block.body.contains("fn main") {
-        true => block.body.clone(),
-        // A file of a library; but what is typed in a page are statements.
-        false if includes => format!("{}\nfn main() {{}}\n", block.body),
-        false => format!("fn main() {{\n{}}}\n", block.body),
+    let body = &block.body;
+    let body = if body.contains("fn main") {
+        body.clone()
+    } else if includes {
+        // A file of a library.
+        format!("{body}\nfn main() {{}}\n")
+    } else if body.contains("Ok::<(), ") {
+        // Statements with `?`: the last line, hidden, gives the error's type.
+        format!(
+            "fn main() {{\nfn run() -> Result<(), impl std::fmt::Debug> {{\n{body}}}\nrun().unwrap()\n}}\n"
+        )
+    } else {
+        format!("fn main() {{\n{body}}}\n")
     };
     let no_run = if block.has("no_run") || block.error_code().is_some() {
         ",no_run"

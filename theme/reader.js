@@ -1,1 +1,116 @@
-//
+// What mdBook's pages lack for keyboards, for screen readers and for copying commands. It adds
+// to a page that is complete without it.
+'use strict';
+
+(() => {
+  // All words that a reader meets, in one place for a translation.
+  const words = {
+    skip: 'Skip to the text',
+    linkToListing: 'Link to this listing',
+    fold: 'Show or hide what is below',
+  };
+
+  const find = (selector) => document.querySelector(selector);
+  const each = (selector, act) => document.querySelectorAll(selector).forEach(act);
+  const make = (name, properties) => Object.assign(document.createElement(name), properties);
+
+  // ---- Landmarks, and a way past them ----
+
+  const content = find('#mdbook-content');
+  content.tabIndex = -1; // or Safari scrolls to the text and leaves the focus behind
+  document.body.prepend(make('a', { className: 'skip-link', href: '#mdbook-content', textContent: words.skip }));
+  find('#mdbook-menu-bar').role = 'banner';
+  find('#mdbook-search-wrapper')?.setAttribute('role', 'search');
+  find('#mdbook-sidebar a.active')?.setAttribute('aria-current', 'page');
+
+  // ---- The sidebar ----
+
+  // Its switch is a label, which Tab passes by and which may not say `expanded`. mdBook goes on
+  // to work with the label, so a button stands in for it and repeats what mdBook says of it.
+  const label = find('#mdbook-sidebar-toggle');
+  const button = make('button', { className: label.className, type: 'button', title: label.title });
+  button.append(...label.cloneNode(true).childNodes);
+  button.setAttribute('aria-controls', 'mdbook-sidebar');
+  button.addEventListener('click', () => label.click());
+  const repeat = () => button.setAttribute('aria-expanded', label.getAttribute('aria-expanded'));
+  new MutationObserver(repeat).observe(label, { attributeFilter: ['aria-expanded'] });
+  repeat();
+  label.hidden = true;
+  label.after(button);
+
+  // Its arrows are links to nowhere, which Tab passes by. mdBook makes some of them only once
+  // the page is there.
+  document.addEventListener('DOMContentLoaded', () => each('.chapter-fold-toggle', (arrow) => {
+    Object.assign(arrow, { role: 'button', tabIndex: 0, ariaLabel: words.fold });
+    arrow.addEventListener('keydown', (event) => {
+      if (event.key !== 'Enter' && event.key !== ' ') return;
+      event.preventDefault(); // Space would scroll the page
+      arrow.click();
+    });
+  }));
+
+  // ---- What comes next, by its title: an arrow alone promises nothing ----
+
+  each('.mobile-nav-chapters', (link) => {
+    const chapter = [...document.querySelectorAll('#mdbook-sidebar a')].find(({ href }) => href === link.href);
+    if (!chapter) return;
+    link.append(make('span', { textContent: chapter.textContent }));
+    link.ariaLabel += `: ${chapter.textContent}`;
+  });
+
+  // ---- Listings ----
+
+  each('figure.listing[id] > figcaption', (caption) => {
+    const link = make('a', { className: 'permalink', href: `#${caption.parentElement.id}`, textContent: '#' });
+    link.ariaLabel = words.linkToListing;
+    caption.append(link);
+  });
+
+  // What scrolls sideways must take the focus, or no key scrolls it. Whether it does changes with
+  // the window, with a file that is unfolded and with lines that are shown.
+  const sizes = new ResizeObserver((changes) => changes.forEach(({ target }) => {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute('tabindex');
+  }));
+  each('main pre > code, main .table-wrapper, main .picture', (element) => sizes.observe(element));
+
+  // ---- Terminals ----
+
+  // A command goes on over the lines that end in a backslash.
+  const typed = /^\$ ((?:.*\\\n)*.*)|^\^C$/gm;
+
+  each('main code.language-console', (code) => {
+    const text = code.textContent;
+    const parts = [];
+    let end = 0;
+    for (const match of text.matchAll(typed)) {
+      const [all, command] = match;
+      parts.push(text.slice(end, match.index));
+      if (command === undefined) parts.push(make('span', { className: 'key', textContent: all }));
+      else {
+        parts.push(make('span', { className: 'prompt', textContent: '$ ' }));
+        parts.push(make('span', { className: 'command', textContent: command }));
+      }
+      end = match.index + all.length;
+    }
+    // In place of the highlighter's guess, which takes any output line with a `>` or a `#` in it
+    // for a prompt.
+    code.replaceChildren(...parts, text.slice(end));
+  });
+
+  // mdBook asks this global function of its own what a copy button copies. Of a terminal that is
+  // the commands alone: with the prompt and the output, a paste would fail line by line.
+  const textOf = window.playground_text;
+  window.playground_text = (block, hidden) => {
+    const commands = [...block.querySelectorAll('.language-console > .command')];
+    return commands.map(({ textContent }) => textContent).join('\n') || textOf(block, hidden);
+  };
+
+  // "Copied!" is only to be seen: say it, too. mdBook has copied when the click arrives here.
+  const status = make('div', { className: 'status', role: 'status' });
+  document.body.append(status);
+  document.addEventListener('click', ({ target }) => {
+    const copied = target.closest('.clip-button')?.querySelector('.tooltiptext');
+    if (copied) status.textContent = copied.textContent;
+  });
+})();

@@ -236,6 +236,33 @@ async fn a_method_that_is_not_there_is_unimplemented() -> Result {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_message_over_4_mb_is_refused() -> Result {
+    let (_, server) = started()?;
+    let channel = Endpoint::from_shared(server.uri())?.connect().await?;
+    let name = "a".repeat(5_000_000);
+    let status = GreeterServiceClient::new(channel)
+        .say_hello(SayHelloRequest { name })
+        .await
+        .expect_err("it is too large");
+    assert_eq!(status.code(), Code::OutOfRange);
+    Ok(())
+}
+
+/// `connect` fails where nobody listens; `connect_lazy` leaves it to the call.
+#[tokio::test]
+async fn connecting_is_eager_unless_it_is_lazy() -> Result {
+    let nobody = Endpoint::from_static("http://127.0.0.1:1");
+    assert!(nobody.connect().await.is_err());
+    let status = GreeterServiceClient::new(nobody.connect_lazy())
+        .say_hello(SayHelloRequest::default())
+        .await
+        .expect_err("nobody listens");
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(Endpoint::from_shared("dns:///localhost:50051").is_err());
+    Ok(())
+}
+
 /// The picture of the message shows the bytes that a run sent.
 #[test]
 fn the_picture_shows_the_bytes_of_the_run() -> Result {

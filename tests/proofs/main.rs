@@ -4,6 +4,7 @@ mod contracts;
 mod listings;
 mod pages;
 mod planted;
+mod serve;
 mod site;
 mod tools;
 mod transcripts;

@@ -209,9 +209,12 @@ impl Site {
         let mut problems = Vec::new();
         for (page, html) in self.parsed() {
             for svg in html.select(&picture) {
-                // mdBook's own icons stand in a span of the class fa-svg.
-                let parent = svg.parent().and_then(ElementRef::wrap);
-                let icon = parent.is_some_and(|parent| parent.attr("class") == Some("fa-svg"));
+                // mdBook's own icons stand in something with a class of mdBook's.
+                let parent = svg
+                    .parent()
+                    .and_then(ElementRef::wrap)
+                    .and_then(|parent| parent.attr("class"));
+                let icon = parent.is_some_and(|class| class != "picture");
                 if icon {
                     continue;
                 }

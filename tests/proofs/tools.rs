@@ -213,16 +213,20 @@ fn a_new_chapter_is_green() -> Result {
 #[ignore = "needs minutes: it builds and tests a whole second workspace"]
 fn cargo_test_passes_with_a_new_chapter() -> Result {
     let copy = Copy::new("new-chapter-tested")?;
-    for arguments in [&["xtask", "new", "parcel-tracking"][..], &["test"]] {
-        let output = Command::new("cargo")
-            .args(arguments)
+    for typed in [
+        "cargo xtask new parcel-tracking",
+        "cargo xtask transcripts hello-world",
+        "cargo test",
+    ] {
+        let mut words = typed.split(' ');
+        let output = Command::new(words.next().unwrap_or_default())
+            .args(words)
             .current_dir(copy.workspace.root())
             .env("CARGO_TARGET_DIR", copy.workspace.root().join("target"))
             .output()?;
         ensure!(
             output.status.success(),
-            "cargo {}:\n{}{}",
-            arguments.join(" "),
+            "{typed}:\n{}{}",
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );

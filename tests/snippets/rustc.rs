@@ -7,7 +7,7 @@ use std::{
     env,
     ffi::OsString,
     fs,
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, Stdio},
 };
 
 fn main() -> ExitCode {
@@ -30,6 +30,8 @@ fn main() -> ExitCode {
     let output = Command::new("rustc")
         .args(arguments)
         .env_remove("RUSTC")
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::piped())
         .output()
         .expect("rustc can be started");
     let message = String::from_utf8_lossy(&output.stderr);
