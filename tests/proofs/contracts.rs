@@ -1,18 +1,78 @@
 //! The contracts are clean: `buf` finds nothing, and no client that was built
 //! from `published.binpb` breaks.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context, ensure};
 use harness::{Result, workspace};
+use xtask::workspace::Workspace;
 
-/// The contracts as they were last published, by `buf build -o`.
+/// The contracts as they were last published.
 const PUBLISHED: &str = "tests/proofs/published.binpb";
 
-fn buf(arguments: &[&str]) -> Result {
+/// How to publish them; add `-o` and a file.
+const BUILD: [&str; 3] = ["build", "--as-file-descriptor-set", "--exclude-source-info"];
+
+#[test]
+#[ignore = "needs buf"]
+fn lint_finds_nothing() -> Result {
+    lint(&workspace())
+}
+
+#[test]
+#[ignore = "needs buf"]
+fn they_are_formatted() -> Result {
+    format(&workspace())
+}
+
+#[test]
+#[ignore = "needs buf"]
+fn no_published_client_breaks() -> Result {
+    breaking(&workspace())
+}
+
+#[test]
+#[ignore = "needs buf"]
+fn all_that_is_there_is_published() -> Result {
+    published(&workspace())
+}
+
+/// Names, packages and folders after buf's standard rules.
+pub fn lint(workspace: &Workspace) -> Result {
+    buf(workspace, &["lint"])
+}
+
+/// The layout that `buf format` gives.
+pub fn format(workspace: &Workspace) -> Result {
+    buf(workspace, &["format", "--diff", "--exit-code"])
+}
+
+/// What a client that was built from the published contracts depends on.
+pub fn breaking(workspace: &Workspace) -> Result {
+    buf(workspace, &["breaking", "--against", PUBLISHED])
+}
+
+/// Whether the published contracts are these: one that was added and not
+/// published would be free to break.
+pub fn published(workspace: &Workspace) -> Result {
+    let dir = tempfile::tempdir()?;
+    let now = dir.path().join("now.binpb");
+    buf(
+        workspace,
+        &[&BUILD[..], &["-o", &now.to_string_lossy()]].concat(),
+    )?;
+    ensure!(
+        fs::read(now)? == fs::read(workspace.root().join(PUBLISHED))?,
+        "proto/ has what {PUBLISHED} has not. Publish it: buf {} -o {PUBLISHED}",
+        BUILD.join(" ")
+    );
+    Ok(())
+}
+
+fn buf(workspace: &Workspace, arguments: &[&str]) -> Result {
     let output = Command::new("buf")
         .args(arguments)
-        .current_dir(workspace().root())
+        .current_dir(workspace.root())
         .output()
         .context("cannot start buf: install the npm package @bufbuild/buf")?;
     ensure!(
@@ -21,45 +81,6 @@ fn buf(arguments: &[&str]) -> Result {
         arguments.join(" "),
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
-}
-
-#[test]
-#[ignore = "needs buf"]
-fn lint_finds_nothing() -> Result {
-    buf(&["lint"])
-}
-
-#[test]
-#[ignore = "needs buf"]
-fn they_are_formatted() -> Result {
-    buf(&["format", "--diff", "--exit-code"])
-}
-
-#[test]
-#[ignore = "needs buf"]
-fn nothing_breaks_a_published_client() -> Result {
-    buf(&["breaking", "--against", PUBLISHED])
-}
-
-/// Or a contract that was added later would be free to break.
-#[test]
-#[ignore = "needs buf"]
-fn all_that_is_there_is_published() -> Result {
-    let dir = tempfile::tempdir()?;
-    let now = dir.path().join("now.binpb");
-    buf(&[
-        "build",
-        "--as-file-descriptor-set",
-        "--exclude-source-info",
-        "-o",
-        &now.to_string_lossy(),
-    ])?;
-    ensure!(
-        std::fs::read(now)? == std::fs::read(workspace().root().join(PUBLISHED))?,
-        "a contract was added or changed compatibly: publish it with \
-         buf build --as-file-descriptor-set --exclude-source-info -o {PUBLISHED}"
     );
     Ok(())
 }

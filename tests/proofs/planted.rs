@@ -7,7 +7,7 @@ use anyhow::ensure;
 use harness::Result;
 use xtask::{session::Ports, workspace::write};
 
-use crate::{listings, pages, site::Site, tools::Copy, transcripts};
+use crate::{contracts, listings, pages, site::Site, tools::Copy, transcripts};
 
 /// What a proof says of the copy; nothing if it finds no fault.
 type Proof = fn(&Copy) -> Result<String>;
@@ -21,6 +21,7 @@ struct Fault {
 }
 
 const PAGE: &str = "src/hello-world/server.md";
+const PROTO: &str = "proto/hello/v1/hello.proto";
 const LIB: &str = "listings/hello-world/src/lib.rs";
 const MANIFEST: &str = "listings/hello-world/Cargo.toml";
 
@@ -349,7 +350,7 @@ const BUILT: &[(Proof, &[Fault])] = &[
             },
             Fault {
                 edits: &[(LIB, "\"Hello, {name}!\"", "\"Good day, {name}!\"")],
-                says: "listings/hello-world/output/client-in-chinese.txt:2: a run printed something else",
+                says: "listings/hello-world/output/client-another-name.txt:2: a run printed something else",
             },
         ],
     ),
@@ -376,6 +377,46 @@ const BUILT: &[(Proof, &[Fault])] = &[
         ],
     ),
 ];
+
+/// Faults that only buf finds.
+const CONTRACTS: &[(Proof, &[Fault])] = &[
+    (
+        |copy| said(contracts::lint(&copy.workspace)),
+        &[Fault {
+            edits: &[(PROTO, "package hello.v1;", "package hello;")],
+            says: "proto/hello/v1/hello.proto:3:1:",
+        }],
+    ),
+    (
+        |copy| said(contracts::format(&copy.workspace)),
+        &[Fault {
+            edits: &[(PROTO, "  string name = 1;", " string name=1;")],
+            says: "proto/hello/v1/hello.proto",
+        }],
+    ),
+    (
+        |copy| said(contracts::breaking(&copy.workspace)),
+        &[Fault {
+            edits: &[(PROTO, "string name = 1;", "string name = 2;")],
+            says: "Previously present field \"1\"",
+        }],
+    ),
+    (
+        |copy| said(contracts::published(&copy.workspace)),
+        &[Fault {
+            edits: &[(PROTO, "", "message More {}\n")],
+            says: "proto/ has what tests/proofs/published.binpb has not",
+        }],
+    ),
+];
+
+#[test]
+#[ignore = "needs buf"]
+fn every_fault_in_a_contract_is_found() -> Result {
+    CONTRACTS
+        .iter()
+        .try_for_each(|(proof, faults)| find(*proof, faults))
+}
 
 #[test]
 fn every_fault_on_a_page_is_found() -> Result {

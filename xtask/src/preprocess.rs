@@ -200,11 +200,12 @@ impl Page<'_> {
 
         let transcript = block.language == "console";
         let caption = if transcript {
-            // The file's name says whose terminal it is.
-            file.file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .replace('-', " ")
+            // `client-no-name.txt` is the client's terminal, without a name.
+            let name = file.file_stem().unwrap_or_default().to_string_lossy();
+            match name.split_once('-') {
+                Some((program, what)) => format!("{program}: {}", what.replace('-', " ")),
+                None => name.into_owned(),
+            }
         } else {
             match self.link_to(&file) {
                 Some(link) => format!("<a href=\"{link}\">{shown}</a>"),
