@@ -90,7 +90,12 @@ fn generate_contracts(workspace: &Workspace) -> Result<(), Error> {
 fn snippets(path: &Path, written: &str, expanded: &str) -> (String, usize, usize) {
     let is_tested = |block: &Block| block.language == "rust" && !block.has("ignore");
     // Expanding adds lines, but no block that is tested: the two lists go side by side.
-    let sources: Vec<Block> = blocks(written).into_iter().filter(is_tested).collect();
+    let written = blocks(written);
+    let sources: Vec<(usize, &Block)> = written
+        .iter()
+        .enumerate()
+        .filter(|(_, block)| is_tested(block))
+        .collect();
     let (mut text, mut tested, mut ignored) = (String::new(), 0, 0);
     for block in blocks(expanded) {
         if block.language != "rust" {
@@ -100,26 +105,31 @@ fn snippets(path: &Path, written: &str, expanded: &str) -> (String, usize, usize
             ignored += 1;
             continue;
         }
-        let source = sources.get(tested);
-        let line = source.map_or(0, |source| source.line);
-        let includes = source.is_some_and(|source| source.include().is_some());
-        text.push_str(&snippet(path, line, includes, &block));
+        let (at, source) = sources[tested];
+        let error = source.error_code().and_then(|_| written.get(at + 1));
+        let error = error.map_or("", |error| error.body.as_str());
+        text.push_str(&snippet(path, source, error, &block.body));
         tested += 1;
     }
     (text, tested, ignored)
 }
 
-fn snippet(path: &Path, line: usize, includes: bool, block: &Block) -> String {
-    // Read by tests/snippets/main.rs and tests/snippets/rustc.rs.
-    let expected = match block.error_code() {
-        Some(code) => format!(" compile_fail {code}"),
-        None if block.has("should_panic") => " should_panic".to_owned(),
-        None => String::new(),
-    };
-    let body = &block.body;
+/// A block for skeptic. Its first lines say where it is written and what is
+/// expected of it: tests/snippets/main.rs and rustc.rs read them.
+fn snippet(path: &Path, source: &Block, error: &str, body: &str) -> String {
+    let line = source.line;
+    let mut head = format!("//@ src/{}:{line}", slashed(path));
+    if let Some(code) = source.error_code() {
+        head.push_str(&format!(" compile_fail {code}"));
+    } else if source.has("should_panic") {
+        head.push_str(" should_panic");
+    }
+    for line in error.lines() {
+        head.push_str(&format!("\n//@ {line}"));
+    }
     let body = if body.contains("fn main") {
-        body.clone()
-    } else if includes {
+        body.to_owned()
+    } else if source.include().is_some() {
         // A file of a library.
         format!("{body}\nfn main() {{}}\n")
     } else if body.contains("Ok::<(), ") {
@@ -130,15 +140,9 @@ fn snippet(path: &Path, line: usize, includes: bool, block: &Block) -> String {
     } else {
         format!("fn main() {{\n{body}}}\n")
     };
-    let no_run = if block.has("no_run") || block.error_code().is_some() {
-        ",no_run"
-    } else {
-        ""
-    };
-    format!(
-        "# line {line}\n\n````````rust{no_run}\n//@ src/{}:{line}{expected}\n{body}````````\n\n",
-        slashed(path)
-    )
+    let compiled = source.has("no_run") || source.error_code().is_some();
+    let no_run = if compiled { ",no_run" } else { "" };
+    format!("# line {line}\n\n````````rust{no_run}\n{head}\n{body}````````\n\n")
 }
 
 /// Writes only what changed, with a date long ago: skeptic has cargo watch

@@ -1,5 +1,6 @@
 //! What the book promises of its pages, listings and tools.
 
+mod browser;
 mod contracts;
 mod listings;
 mod pages;

@@ -198,6 +198,14 @@ const FAULTS: &[(Proof, &[Fault])] = &[
                 edits: &[(
                     PAGE,
                     "",
+                    "\n```rust,compile_fail,E0308\nlet x: u8 = \"\";\n```\n",
+                )],
+                says: "show the error",
+            },
+            Fault {
+                edits: &[(
+                    PAGE,
+                    "",
                     "\n```console\n$ cargo run --bin nothing-like-it\n```\n",
                 )],
                 says: "say what runs these commands",

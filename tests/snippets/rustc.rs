@@ -1,7 +1,8 @@
 //! `rustc` for the snippets of the pages: in edition 2024, which skeptic does
 //! not know, and with a check of the errors that a page shows on purpose.
 //!
-//! The first line of a snippet says what is expected of it: see `build.rs`.
+//! The first lines of a snippet, which begin with `//@`, are `build.rs`'s: where
+//! it is written, and the error that is expected, if one is.
 
 use std::{
     env,
@@ -18,31 +19,42 @@ fn main() -> ExitCode {
             _ => argument,
         })
         .collect();
-    let first_line = arguments
+    let snippet = arguments
         .first()
         .and_then(|file| fs::read_to_string(file).ok())
         .unwrap_or_default();
-    let first_line = first_line.trim_start().lines().next().unwrap_or_default();
-    let expected = first_line
-        .split_once(" compile_fail ")
-        .map(|(_, code)| code.trim());
+    let mut head = snippet
+        .trim_start()
+        .lines()
+        .map_while(|line| line.strip_prefix("//@ "));
+    let code = head
+        .next()
+        .and_then(|place| Some(place.split_once(" compile_fail ")?.1));
+    let error: Vec<&str> = head.collect();
 
     let output = Command::new("rustc")
-        .args(arguments)
+        .args(&arguments)
         .env_remove("RUSTC")
         .stdout(Stdio::inherit())
         .stderr(Stdio::piped())
         .output()
         .expect("rustc can be started");
-    let message = String::from_utf8_lossy(&output.stderr);
-    let passes = match expected {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let passes = match code {
         None => output.status.success(),
-        Some(code) => !output.status.success() && message.contains(&format!("error[{code}]")),
+        Some(code) => {
+            !output.status.success()
+                && said.contains(&format!("error[{code}]"))
+                && error.iter().all(|line| said.contains(line))
+        }
     };
-    if let (Some(code), false) = (expected, passes) {
-        eprintln!("This block should fail to compile with {code}; the compiler said:");
+    if let (Some(code), false) = (code, passes) {
+        eprintln!(
+            "The block should fail to compile with {code}:\n{}\nThe compiler said:",
+            error.join("\n")
+        );
     }
-    eprint!("{message}");
+    eprint!("{said}");
     if passes {
         ExitCode::SUCCESS
     } else {

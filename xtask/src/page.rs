@@ -183,10 +183,20 @@ fn note_above(text: &str, at: usize) -> Option<Note> {
 pub fn check(workspace: &Workspace, versions: &Versions, page: &Path, text: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut wrong = |line, message: String| problems.push(Problem::new(page, line, message));
-    for block in blocks(text) {
-        check_language(&block, &mut |message| wrong(block.line, message));
+    let blocks = blocks(text);
+    for (at, block) in blocks.iter().enumerate() {
+        check_language(block, &mut |message| wrong(block.line, message));
+        if let Some(code) = block.error_code() {
+            let error = blocks.get(at + 1).map_or("", |next| next.body.as_str());
+            if !error.starts_with(&format!("error[{code}]: ")) {
+                let message = format!(
+                    "show the error: a ```text block below, with the compiler's line `error[{code}]: …`"
+                );
+                wrong(block.line, message);
+            }
+        }
         if block.language == "console" && block.include().is_none() {
-            check_commands(workspace, &block, &mut |message| wrong(block.line, message));
+            check_commands(workspace, block, &mut |message| wrong(block.line, message));
         }
     }
     check_html(text, &mut wrong);

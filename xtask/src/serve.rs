@@ -13,7 +13,7 @@ pub use mdbook_preprocessor::MDBOOK_VERSION;
 
 use crate::workspace::Workspace;
 
-/// Serves the book until Ctrl-C.
+/// Serves the book until Ctrl-C. Does not return if mdBook could be started.
 ///
 /// # Errors
 ///
@@ -34,7 +34,19 @@ pub fn serve(workspace: &Workspace, port: u16, open: bool) -> Result<()> {
     if open {
         serve.arg("--open");
     }
-    let status = serve.status().context("cannot start mdBook")?;
+    run(serve)
+}
+
+/// Becomes mdBook: what ends this process, ends it.
+#[cfg(unix)]
+fn run(mut mdbook: Command) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    Err(mdbook.exec()).context("cannot start mdBook")
+}
+
+#[cfg(not(unix))]
+fn run(mut mdbook: Command) -> Result<()> {
+    let status = mdbook.status().context("cannot start mdBook")?;
     ensure!(status.success(), "mdBook ended with {status}");
     Ok(())
 }

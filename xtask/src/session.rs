@@ -179,7 +179,7 @@ pub fn run(workspace: &Workspace, slug: &str, ports: Ports) -> Result<BTreeMap<S
         .with_context(|| format!("cannot understand {}", file.display()))?;
     let mut output = BTreeMap::new();
     for session in &sessions.session {
-        let transcripts = session.run(workspace, &built, ports).with_context(|| {
+        let transcripts = session.run(&built, ports).with_context(|| {
             format!(
                 "the session `{}` of the listing `{slug}` fails",
                 session.name
@@ -237,18 +237,13 @@ struct Running<'a> {
 }
 
 impl Session {
-    fn run(
-        &self,
-        workspace: &Workspace,
-        built: &Built,
-        ports: Ports,
-    ) -> Result<BTreeMap<String, String>> {
+    fn run(&self, built: &Built, ports: Ports) -> Result<BTreeMap<String, String>> {
         let mut stay: Vec<Running> = Vec::new();
         let mut ended: Vec<(&Step, Ended)> = Vec::new();
         // Where a program really listens, and what the page says instead.
         let mut addresses: Vec<(String, String)> = Vec::new();
         for step in &self.program {
-            let mut program = Program::start(step.command(workspace, built, ports, &addresses)?)?;
+            let mut program = Program::start(step.command(built, ports, &addresses)?)?;
             if let Some(shown) = &step.listens {
                 let line = program.wait_for("listening on ")?;
                 let real = line
@@ -287,7 +282,6 @@ impl Session {
 impl Step {
     fn command(
         &self,
-        workspace: &Workspace,
         built: &Built,
         ports: Ports,
         addresses: &[(String, String)],
@@ -310,10 +304,10 @@ impl Step {
             .split_first()
             .ok_or_else(|| anyhow!("a command is empty"))?;
         let tool = arguments.first().is_some_and(|first| first == "xtask");
-        // The tools are the book's; all else is run as in an exported project.
         let mut command = if program == "cargo" && tool {
+            // The tools are this package; all else is run as in an exported project.
             let mut command = Command::new(program);
-            command.current_dir(workspace.root());
+            command.current_dir(env!("CARGO_MANIFEST_DIR"));
             command
         } else {
             built.command(program)

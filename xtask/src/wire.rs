@@ -9,7 +9,7 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    thread,
+    process, thread,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -18,12 +18,13 @@ use loona_hpack::Decoder;
 /// What a client sends first, before any frame (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Listens on `listen`, and passes each connection on to `to`, for ever.
+/// Listens on `listen`, and passes each connection on to `to`, until Ctrl-C.
 ///
 /// # Errors
 ///
 /// Fails if it cannot listen.
 pub fn tap(listen: SocketAddr, to: SocketAddr) -> Result<()> {
+    ctrlc::set_handler(|| process::exit(0)).context("cannot wait for Ctrl-C")?;
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
     println!(
