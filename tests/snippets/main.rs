@@ -17,7 +17,7 @@ mod skeptic {
         }
 
         fn check(test: Test, root: &str, out: &str, target: &str, text: &str) {
-            use_our_rustc();
+            prepare();
             let fails = |test: Test| panic::catch_unwind(|| test(root, out, target, text)).is_err();
             let (place, expected) = place_of(text);
             let broken = if expected == "should_panic" {
@@ -49,12 +49,22 @@ mod skeptic {
             first.split_once(' ').unwrap_or((first, ""))
         }
 
-        fn use_our_rustc() {
+        fn prepare() {
             static ONCE: Once = Once::new();
-            // SAFETY: std's lock orders this with every reader in Rust, and no
-            // code that reads the environment without it runs in these tests.
-            ONCE.call_once(|| unsafe {
-                env::set_var("RUSTC", env!("CARGO_BIN_EXE_snippet-rustc"))
+            ONCE.call_once(|| {
+                // SAFETY: std's lock orders this with every reader in Rust, and no
+                // code that reads the environment without it runs in these tests.
+                unsafe { env::set_var("RUSTC", env!("CARGO_BIN_EXE_snippet-rustc")) };
+
+                // skeptic panics with the compiler's whole command, pages of it:
+                // what `check` says below is what helps.
+                let print = panic::take_hook();
+                panic::set_hook(Box::new(move |panic| {
+                    let said = panic.payload().downcast_ref::<String>();
+                    if !said.is_some_and(|said| said.starts_with("Command failed:")) {
+                        print(panic);
+                    }
+                }));
             });
         }
     }
