@@ -4,6 +4,8 @@ use std::{
     io::{BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
@@ -13,6 +15,8 @@ use xtask::{program::Program, serve};
 #[test]
 #[ignore = "needs minutes: it installs mdBook if it is not there"]
 fn the_book_is_served() -> Result {
+    // What `serve` does first, and what takes longer than a program may.
+    let mdbook = serve::mdbook(&workspace())?;
     let port = TcpListener::bind("127.0.0.1:0")?
         .local_addr()?
         .port()
@@ -24,7 +28,7 @@ fn the_book_is_served() -> Result {
         .arg(&port);
     serves(xtask, &port).context("cargo xtask serve")?;
 
-    let mut mdbook = Command::new(serve::mdbook(&workspace())?);
+    let mut mdbook = Command::new(mdbook);
     mdbook.args(["serve", "--hostname", "127.0.0.1", "--port", &port]);
     serves(mdbook, &port).context("mdbook serve")
 }
@@ -49,7 +53,15 @@ fn serves(mut command: Command, port: &str) -> Result {
 }
 
 fn get(port: &str, path: &str) -> Result<String> {
-    let mut socket = TcpStream::connect(format!("127.0.0.1:{port}"))?;
+    // mdBook prints its line just before it listens.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut socket = loop {
+        match TcpStream::connect(format!("127.0.0.1:{port}")) {
+            Ok(socket) => break socket,
+            Err(error) if Instant::now() > deadline => return Err(error.into()),
+            Err(_) => thread::yield_now(),
+        }
+    };
     write!(
         socket,
         "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
