@@ -146,11 +146,7 @@ async fn ctrl_c_cuts_no_call_off() -> Result {
     let mut ping = connection.ping_pong().context("there is one")?;
     let driver = tokio::spawn(connection);
 
-    let request = http::Request::post(format!("{}/hello.v1.GreeterService/SayHello", server.uri()))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())?;
-    let (response, mut body) = client.send_request(request, false)?;
+    let (response, mut body) = client.send_request(say_hello(&server)?, false)?;
     // The answer to a ping comes after the headers have been read.
     ping.ping(h2::Ping::opaque()).await?;
 
@@ -236,6 +232,22 @@ async fn a_method_that_is_not_there_is_unimplemented() -> Result {
     Ok(())
 }
 
+/// HTTP's status says nothing of the call's.
+#[tokio::test]
+async fn a_call_that_fails_has_the_http_status_200() -> Result {
+    let (_, server) = started()?;
+    let (mut client, connection) =
+        h2::client::handshake(TcpStream::connect(server.address).await?).await?;
+    tokio::spawn(connection);
+    let (response, mut body) = client.send_request(say_hello(&server)?, false)?;
+    body.send_data(Bytes::from_static(&[0, 0, 0, 0, 0]), true)?; // no name
+
+    let response = response.await?;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["grpc-status"], "3"); // INVALID_ARGUMENT
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_message_over_4_mb_is_refused() -> Result {
     let (_, server) = started()?;
@@ -284,6 +296,15 @@ fn the_picture_shows_the_bytes_of_the_run() -> Result {
         "src/hello-world/message.svg draws {drawn:?}, and the run sent {sent:?}"
     );
     Ok(())
+}
+
+/// A call's opening, as HTTP.
+fn say_hello(server: &Server) -> Result<http::Request<()>> {
+    let uri = format!("{}/hello.v1.GreeterService/SayHello", server.uri());
+    let request = http::Request::post(uri)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    Ok(request.body(())?)
 }
 
 fn started() -> Result<(Listing, Server)> {

@@ -179,33 +179,29 @@ fn a_failing_session_shows_what_the_program_printed() -> Result {
 #[test]
 fn a_new_chapter_is_green() -> Result {
     let copy = Copy::new("new-chapter")?;
-    let written = chapter::create(&copy.workspace, "parcel-tracking")?;
+    let written = chapter::create(&copy.workspace, "tide-table")?;
     for file in [
-        "src/parcel-tracking.md",
-        "listings/parcel-tracking/src/lib.rs",
-        "proto/parcel_tracking/v1/parcel_tracking.proto",
-        "tests/chapters/parcel_tracking.rs",
-        "listings/parcel-tracking/output/server.txt",
+        "src/tide-table.md",
+        "listings/tide-table/src/lib.rs",
+        "proto/tide_table/v1/tide_table.proto",
+        "tests/chapters/tide_table.rs",
+        "listings/tide-table/output/server.txt",
     ] {
         ensure!(
             written.iter().any(|written| written == file) && copy.path(file).is_file(),
             "{file}: {written:?}"
         );
     }
-    ensure!(read(&copy.path("src/SUMMARY.md"))?.contains("[Parcel tracking](parcel-tracking.md)"));
-    ensure!(read(&copy.path("tests/chapters/main.rs"))?.contains("mod parcel_tracking;"));
+    ensure!(read(&copy.path("src/SUMMARY.md"))?.contains("[Tide table](tide-table.md)"));
+    ensure!(read(&copy.path("tests/chapters/main.rs"))?.contains("mod tide_table;"));
     assert_none(pages::refused(&copy.workspace)?);
     assert_none(pages::orphans(&copy.workspace)?);
     assert_none(pages::unused_anchors(&copy.workspace)?);
     assert_none(listings::odd_versions(&copy.workspace)?);
     assert_none(listings::odd_programs(&copy.workspace)?);
     assert_none(Site::build(&copy.workspace, "new-chapter-site")?.broken_links()?);
-    listings::stands_alone(&copy.workspace, "parcel-tracking")?;
-    transcripts::matches(
-        &copy.workspace,
-        "parcel-tracking",
-        xtask::session::Ports::Free,
-    )
+    listings::stands_alone(&copy.workspace, "tide-table")?;
+    transcripts::matches(&copy.workspace, "tide-table", xtask::session::Ports::Free)
 }
 
 /// And so `cargo test` passes in the clone of a reader who has typed the command.
