@@ -1,9 +1,10 @@
 //! The site in a real browser: every page, theme and width.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context, ensure};
 use harness::{Result, workspace};
+use xtask::page::LANGUAGES;
 
 use crate::site::Site;
 
@@ -25,5 +26,38 @@ fn every_page_is_well_in_every_theme_and_width() -> Result {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+    Ok(())
+}
+
+/// theme/highlight.js is what its source gives, and knows every language that a
+/// page may use.
+#[test]
+#[ignore = "needs the packages of tests/browser/package.json in target/ci"]
+fn the_highlighter_is_built_from_its_source() -> Result {
+    let root = workspace().root().to_owned();
+    let packages = workspace().target().join("ci/node_modules");
+    let output = Command::new(packages.join(".bin/esbuild"))
+        .args(["tests/browser/highlight.mjs", "--bundle", "--minify"])
+        .env("NODE_PATH", &packages)
+        .current_dir(&root)
+        .output()
+        .context("cannot start esbuild")?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let built = fs::read(root.join("theme/highlight.js"))?;
+    ensure!(
+        built == output.stdout,
+        "theme/highlight.js is not what tests/browser/highlight.mjs gives: build it as that file says"
+    );
+    let built = String::from_utf8(built)?;
+    for language in LANGUAGES {
+        ensure!(
+            built.contains(&format!("{language}:")),
+            "theme/highlight.js does not know {language}"
+        );
+    }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::{
 
 /// The languages that a block may be in. A block in another language, or in
 /// none, would be one that no proof looks at.
-const LANGUAGES: [&str; 9] = [
+pub const LANGUAGES: [&str; 9] = [
     "console", "go", "http", "json", "protobuf", "rust", "text", "toml", "yaml",
 ];
 
