@@ -14,7 +14,7 @@
   const each = (selector, act) => document.querySelectorAll(selector).forEach(act);
   const make = (name, properties) => Object.assign(document.createElement(name), properties);
 
-  // ---- Landmarks, and a way past them ----
+  // ---- Names and landmarks, and a way past them ----
 
   const content = find('#mdbook-content');
   content.tabIndex = -1; // or Safari scrolls to the text and leaves the focus behind
@@ -22,6 +22,10 @@
   find('#mdbook-menu-bar').role = 'banner';
   find('#mdbook-search-wrapper')?.setAttribute('role', 'search');
   find('#mdbook-sidebar a.active')?.setAttribute('aria-current', 'page');
+
+  // Fields without a name: the search, and the boxes of a list of tasks.
+  each('#mdbook-searchbar', (field) => { field.ariaLabel = field.placeholder; });
+  each('main li input[type="checkbox"]', (box) => { box.ariaLabel = box.closest('li').textContent.trim(); });
 
   // ---- The sidebar ----
 

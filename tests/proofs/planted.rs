@@ -1,5 +1,6 @@
 //! Each proof is seen to fail: a fault is planted in a copy of the book, and
-//! the proof must name its place.
+//! the proof must name its place. `cargo test planted -- --nocapture` shows the
+//! faults and what is said of them.
 
 use std::fs;
 
@@ -457,6 +458,7 @@ fn find(proof: Proof, faults: &[Fault]) -> Result {
             }
         }
         let said = proof(&copy)?;
+        println!("{edits:?}\n{said}\n"); // for --nocapture
         ensure!(
             said.contains(says),
             "after {edits:?}\nthe proof should say\n{says}\nand says\n{said}"

@@ -41,6 +41,7 @@ pub fn matches(workspace: &Workspace, slug: &str, ports: Ports) -> Result {
         if let Some(line) = session::first_difference(&written, &printed) {
             // Without patterns: what a page shows is what was printed.
             let diff = snapbox::Assert::new()
+                .palette(snapbox::report::Palette::plain())
                 .try_eq(
                     Some(&file.as_str()),
                     printed.into_data().raw(),

@@ -260,12 +260,12 @@ impl Session {
             }
         }
         while let Some(Running { step, mut program }) = stay.pop() {
-            let before = program.output();
             program.interrupt()?;
             let mut end = program.end()?;
             step.check(&end)?;
-            // A terminal shows the keys that were pressed.
-            end.output.insert_str(before.len(), "^C\n");
+            // A terminal shows the keys that were pressed. (What was printed
+            // before may still have been on its way: the end is the one sure place.)
+            end.output.push_str("^C\n");
             ended.push((step, end));
         }
         let mut transcripts = BTreeMap::new();
