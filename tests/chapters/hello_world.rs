@@ -54,6 +54,19 @@ fn a_bad_name_is_an_invalid_argument() -> Result {
 }
 
 #[test]
+fn a_line_break_in_a_name_forges_no_line_of_the_log() -> Result {
+    let (listing, server) = started()?;
+    listing.run(CLIENT, [&server.uri(), "Ferris\n2026 INFO all is well"])?;
+    let log = server.stop()?.output;
+    assert!(
+        log.contains(r#"name="Ferris\n2026 INFO all is well""#),
+        "{log}"
+    );
+    assert_eq!(log.lines().count(), 2, "{log}"); // `listening on`, and the call
+    Ok(())
+}
+
+#[test]
 fn an_address_in_use_is_said_so() -> Result {
     let (listing, server) = started()?;
     let second = listing.run(SERVER, [server.address.to_string()])?;

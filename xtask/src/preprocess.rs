@@ -208,8 +208,8 @@ impl Page<'_> {
             }
         } else {
             match self.link_to(&file) {
-                Some(link) => format!("<a href=\"{link}\">{shown}</a>"),
-                None => shown,
+                Some(link) => format!("<a href=\"{link}\">{}</a>", breakable(&shown)),
+                None => breakable(&shown),
             }
         };
         let class = if transcript {
@@ -345,7 +345,9 @@ impl Page<'_> {
                 "<details class=\"file\">\n<summary>{path}</summary>\n\n<div id=\"{id}\">\n\n{fence}{language}\n{text}\n{fence}\n\n</div>\n\n</details>\n\n"
             ));
         }
-        Ok(format!("<div class=\"files\">\n\n{all}</div>\n"))
+        Ok(format!(
+            "<div class=\"files\" role=\"group\" aria-label=\"The files of {slug}\">\n\n{all}</div>\n"
+        ))
     }
 }
 
@@ -382,6 +384,11 @@ fn id_of(text: &str) -> String {
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
         .join("-")
+}
+
+/// A path that may go on in the next line after each slash: a telephone is narrow.
+fn breakable(path: &str) -> String {
+    path.replace('/', "/<wbr>")
 }
 
 /// The id of a file in the whole listing.
