@@ -105,7 +105,9 @@ fn snippets(path: &Path, written: &str, expanded: &str) -> (String, usize, usize
             ignored += 1;
             continue;
         }
-        let (at, source) = sources[tested];
+        let Some(&(at, source)) = sources.get(tested) else {
+            break; // tests/proofs/site.rs counts the blocks, and names the page
+        };
         let error = source.error_code().and_then(|_| written.get(at + 1));
         let error = error.map_or("", |error| error.body.as_str());
         text.push_str(&snippet(path, source, error, &block.body));
