@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use harness::{Result, workspace};
 use xtask::page::LANGUAGES;
 
-use crate::site::Site;
+use crate::{site::Site, succeeded};
 
 /// Console errors, requests to other hosts, what sticks out, axe-core's rules,
 /// the copy buttons and the links into the whole listing.
@@ -20,13 +20,7 @@ fn every_page_is_well_in_every_theme_and_width() -> Result {
         .arg(site.dir())
         .output()
         .context("cannot start node")?;
-    ensure!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+    succeeded("a page in the browser", &output)
 }
 
 /// theme/highlight.js is what its source gives, and knows every language that a
@@ -42,11 +36,7 @@ fn the_highlighter_is_built_from_its_source() -> Result {
         .current_dir(&root)
         .output()
         .context("cannot start esbuild")?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    succeeded("esbuild", &output)?;
     let built = fs::read(root.join("theme/highlight.js"))?;
     ensure!(
         built == output.stdout,

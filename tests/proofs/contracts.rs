@@ -7,6 +7,8 @@ use anyhow::{Context, ensure};
 use harness::{Result, workspace};
 use xtask::workspace::Workspace;
 
+use crate::succeeded;
+
 /// The contracts as they were last published.
 const PUBLISHED: &str = "tests/proofs/published.binpb";
 
@@ -75,12 +77,5 @@ fn buf(workspace: &Workspace, arguments: &[&str]) -> Result {
         .current_dir(workspace.root())
         .output()
         .context("cannot start buf: install the npm package @bufbuild/buf")?;
-    ensure!(
-        output.status.success(),
-        "buf {} finds:\n{}{}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+    succeeded(&format!("buf {} finds", arguments.join(" ")), &output)
 }

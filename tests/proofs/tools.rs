@@ -14,7 +14,7 @@ use xtask::{
     workspace::{Workspace, files_below, read, write},
 };
 
-use crate::{assert_none, listings, pages, site::Site, transcripts};
+use crate::{assert_none, listings, pages, site::Site, succeeded, transcripts};
 
 fn xtask(arguments: &[&str]) -> Result<Output> {
     Command::new("cargo")
@@ -220,12 +220,7 @@ fn cargo_test_passes_with_a_new_chapter() -> Result {
             .current_dir(copy.workspace.root())
             .env("CARGO_TARGET_DIR", copy.workspace.root().join("target"))
             .output()?;
-        ensure!(
-            output.status.success(),
-            "{typed}:\n{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        succeeded(typed, &output)?;
     }
     Ok(())
 }
