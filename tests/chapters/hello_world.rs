@@ -10,7 +10,11 @@ use hello_world::pb::{
 };
 use prost::Message;
 use tokio::{net::TcpStream, sync::watch, task::JoinSet};
-use tonic::{Code, Request, Status, client::Grpc, transport::Endpoint};
+use tonic::{
+    Code, Request, Status,
+    client::Grpc,
+    transport::{Channel, Endpoint},
+};
 use tonic_prost::ProstCodec;
 use xtask::{program::Program, workspace::read};
 
@@ -197,7 +201,7 @@ async fn ctrl_c_under_load_loses_no_answer() -> Result {
     let (answered, mut enough) = watch::channel(0);
     let mut callers = JoinSet::new();
     for _ in 0..8 {
-        let channel = Endpoint::from_shared(server.uri())?.connect().await?;
+        let channel = channel(&server).await?;
         let answered = answered.clone();
         callers.spawn(async move {
             let mut client = GreeterServiceClient::new(channel);
@@ -229,7 +233,7 @@ async fn ctrl_c_under_load_loses_no_answer() -> Result {
 #[tokio::test]
 async fn a_method_that_is_not_there_is_unimplemented() -> Result {
     let (_, server) = started()?;
-    let mut grpc = Grpc::new(Endpoint::from_shared(server.uri())?.connect().await?);
+    let mut grpc = Grpc::new(channel(&server).await?);
     grpc.ready().await?;
     let status: Status = grpc
         .unary::<_, SayHelloResponse, _>(
@@ -264,7 +268,7 @@ async fn a_call_that_fails_has_the_http_status_200() -> Result {
 #[tokio::test]
 async fn a_message_over_4_mb_is_refused() -> Result {
     let (_, server) = started()?;
-    let channel = Endpoint::from_shared(server.uri())?.connect().await?;
+    let channel = channel(&server).await?;
     let name = "a".repeat(5_000_000);
     let status = GreeterServiceClient::new(channel)
         .say_hello(SayHelloRequest { name })
@@ -309,6 +313,10 @@ fn the_picture_shows_the_bytes_of_the_run() -> Result {
         "src/hello-world/message.svg draws {drawn:?}, and the run sent {sent:?}"
     );
     Ok(())
+}
+
+async fn channel(server: &Server) -> Result<Channel> {
+    Ok(Endpoint::from_shared(server.uri())?.connect().await?)
 }
 
 /// A call's opening, as HTTP.

@@ -16,7 +16,7 @@ use xtask::{
     workspace::{Workspace, files_below, read, slashed},
 };
 
-use crate::assert_none;
+use crate::{assert_none, succeeded};
 
 #[test]
 fn the_manifests_spell_out_the_versions_that_were_tested() -> Result {
@@ -57,11 +57,7 @@ fn a_listing_can_be_taken_home() -> Result {
             .args(arguments.split(' '))
             .current_dir(workspace().root())
             .output()?;
-        ensure!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        succeeded(&typed, &output)?;
 
         let exported: BTreeSet<String> = files_below(&home)?
             .iter()

@@ -1,7 +1,7 @@
 //! The book is served: by `cargo xtask serve`, and by mdBook alone.
 
 use std::{
-    io::{BufReader, Read, Write},
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     process::Command,
     thread,
@@ -67,6 +67,6 @@ fn get(port: &str, path: &str) -> Result<String> {
         "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
     )?;
     let mut answer = String::new();
-    BufReader::new(socket).read_to_string(&mut answer)?;
+    socket.read_to_string(&mut answer)?;
     Ok(answer)
 }

@@ -8,7 +8,7 @@ use toml_edit::{DocumentMut, InlineTable, value};
 
 use crate::{
     export, session,
-    workspace::{Workspace, read, write},
+    workspace::{Workspace, read, slashed, write},
 };
 
 const MODEL: &str = "hello-world";
@@ -50,7 +50,7 @@ pub fn create(workspace: &Workspace, slug: &str) -> Result<Vec<String>> {
 
     let mut files: Vec<(String, String)> = Vec::new();
     for source in export::sources(workspace, MODEL)? {
-        let book = workspace.relative(&workspace.root().join(&source.book));
+        let book = slashed(&source.book);
         let text = crate::anchors::strip(&read(&workspace.root().join(&source.book))?);
         files.push((rename(&book), rename(&text)));
     }

@@ -176,10 +176,6 @@ fn note_above(text: &str, at: usize) -> Option<Note> {
 
 /// What is wrong with a page, apart from its includes: a block that would
 /// escape the proofs, or a version that was typed.
-///
-/// # Errors
-///
-/// Fails if a file that a note names cannot be looked for.
 pub fn check(workspace: &Workspace, versions: &Versions, page: &Path, text: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut wrong = |line, message: String| problems.push(Problem::new(page, line, message));

@@ -17,14 +17,14 @@ use std::{
     sync::LazyLock,
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use mdbook_preprocessor::book::{Book, BookItem, Chapter};
 use regex::Regex;
 
 use crate::{
     Problem,
     anchors::anchors,
-    export,
+    export::{self, Source},
     page::{self, Block, Include, blocks, includes, line_of},
     versions::Versions,
     workspace::{Workspace, read, slashed},
@@ -38,7 +38,7 @@ use crate::{
 /// Fails if a file of the workspace cannot be read.
 pub fn preprocess(workspace: &Workspace, book: &mut Book) -> Result<Vec<Problem>> {
     let versions = Versions::read(workspace)?;
-    let homes = homes(book);
+    let listings = listings(workspace, book)?;
     let mut problems = Vec::new();
     book.for_each_mut(|item| {
         if let BookItem::Chapter(Chapter {
@@ -50,7 +50,7 @@ pub fn preprocess(workspace: &Workspace, book: &mut Book) -> Result<Vec<Problem>
             let page = Page {
                 workspace,
                 versions: &versions,
-                homes: &homes,
+                listings: &listings,
                 path,
             };
             let (text, found) = page.expand(content);
@@ -61,24 +61,35 @@ pub fn preprocess(workspace: &Workspace, book: &mut Book) -> Result<Vec<Problem>
     Ok(problems)
 }
 
-/// The page that shows the whole of each listing, by slug.
-fn homes(book: &Book) -> BTreeMap<String, PathBuf> {
-    let mut homes = BTreeMap::new();
-    for item in book.iter() {
-        if let BookItem::Chapter(Chapter {
-            source_path: Some(path),
-            content,
-            ..
-        }) = item
-        {
-            for found in DIRECTIVE.captures_iter(content) {
-                if &found[1] == "listing" {
-                    homes.insert(found[2].trim().to_owned(), path.clone());
-                }
+/// A listing, as the pages need it.
+struct Listing {
+    /// Its files; or why they cannot be read.
+    sources: Result<Vec<Source>, String>,
+    /// The page that shows the whole of it.
+    home: Option<PathBuf>,
+}
+
+/// All listings, by slug: their files are read once for the whole book.
+fn listings(workspace: &Workspace, book: &Book) -> Result<BTreeMap<String, Listing>> {
+    let mut listings = BTreeMap::new();
+    for slug in workspace.slugs()? {
+        let sources = export::sources(workspace, &slug).map_err(|error| format!("{error:#}"));
+        listings.insert(
+            slug,
+            Listing {
+                sources,
+                home: None,
+            },
+        );
+    }
+    for chapter in book.chapters() {
+        for found in DIRECTIVE.captures_iter(&chapter.content) {
+            if let ("listing", Some(listing)) = (&found[1], listings.get_mut(found[2].trim())) {
+                listing.home.clone_from(&chapter.source_path);
             }
         }
     }
-    homes
+    Ok(listings)
 }
 
 static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
@@ -88,7 +99,7 @@ static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
 struct Page<'a> {
     workspace: &'a Workspace,
     versions: &'a Versions,
-    homes: &'a BTreeMap<String, PathBuf>,
+    listings: &'a BTreeMap<String, Listing>,
     /// Relative to `src/`.
     path: &'a Path,
 }
@@ -292,12 +303,22 @@ impl Page<'_> {
 
     /// The place of a file in its chapter's whole listing, seen from this page.
     fn link_to(&self, file: &Path) -> Option<String> {
-        let (slug, home) = self.homes.iter().find(|(slug, _)| {
-            export::sources(self.workspace, slug)
-                .is_ok_and(|sources| sources.iter().any(|source| source.book == file))
+        let (slug, home) = self.listings.iter().find_map(|(slug, listing)| {
+            let sources = listing.sources.as_ref().ok()?;
+            let shows = sources.iter().any(|source| source.book == file);
+            Some((slug, listing.home.as_ref().filter(|_| shows)?))
         })?;
         let up = "../".repeat(self.path.components().count() - 1);
         Some(format!("{up}{}#{}", slashed(home), file_id(slug, file)))
+    }
+
+    /// The files of the listing `slug`.
+    fn sources(&self, slug: &str) -> Result<&[Source]> {
+        self.workspace.check_slug(slug)?;
+        match &self.listings[slug].sources {
+            Ok(sources) => Ok(sources),
+            Err(error) => bail!("{error}"),
+        }
     }
 
     fn directive(&self, name: &str, argument: &str) -> Result<String> {
@@ -312,8 +333,7 @@ impl Page<'_> {
     fn tree(&self, argument: &str) -> Result<String> {
         let mut words = argument.split_whitespace();
         let slug = words.next().unwrap_or_default();
-        self.workspace.check_slug(slug)?;
-        let sources = export::sources(self.workspace, slug)?;
+        let sources = self.sources(slug)?;
         let files: Vec<_> = sources.iter().map(|source| slashed(&source.book)).collect();
         let mut marked = Vec::new();
         for word in words {
@@ -322,7 +342,7 @@ impl Page<'_> {
                 .find(|file| file.ends_with(&format!("/{word}")))
             {
                 Some(file) => marked.push(file.as_str()),
-                None => anyhow::bail!(
+                None => bail!(
                     "the listing {slug} has no file {word}; it has: {}",
                     files.join(", ")
                 ),
@@ -333,9 +353,8 @@ impl Page<'_> {
 
     /// The whole listing, file by file.
     fn listing(&self, slug: &str) -> Result<String> {
-        self.workspace.check_slug(slug)?;
         let mut all = String::new();
-        for source in export::sources(self.workspace, slug)? {
+        for source in self.sources(slug)? {
             let id = file_id(slug, &source.book);
             let path = slashed(&source.project);
             let (language, text) = (language_of(&source.project), source.text.trim_end());

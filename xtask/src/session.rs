@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     sync::{LazyLock, Mutex},
 };
@@ -23,7 +23,7 @@ use crate::{
     export::export_to_target,
     generated::Generated,
     program::{Ended, Program},
-    workspace::{Workspace, files_below, read, write},
+    workspace::{Workspace, files_below, read, slashed, write},
 };
 
 /// Which ports the programs of a session listen on.
@@ -207,24 +207,17 @@ pub fn run(workspace: &Workspace, slug: &str, ports: Ports) -> Result<BTreeMap<S
 ///
 /// Fails, and leaves the files as they are, if a session fails.
 pub fn rewrite(workspace: &Workspace, slug: &str) -> Result<Vec<String>> {
-    let output = run(workspace, slug, Ports::Free)?;
+    let new = run(workspace, slug, Ports::Free)?;
+    let old = written(workspace, slug)?;
     let dir = workspace.listing(slug).join("output");
-    let old = if dir.exists() {
-        files_below(&dir)?
-    } else {
-        Vec::new()
-    };
     let mut changed = Vec::new();
-    for file in old {
-        if !output.contains_key(&file.to_string_lossy().into_owned()) {
-            fs::remove_file(dir.join(&file))?;
-            changed.push(format!("{} (removed)", file.display()));
-        }
+    for name in old.keys().filter(|name| !new.contains_key(*name)) {
+        fs::remove_file(dir.join(name))?;
+        changed.push(format!("{name} (removed)"));
     }
-    for (name, text) in output {
-        let path = dir.join(&name);
-        if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
-            write(&path, text)?;
+    for (name, text) in new {
+        if old.get(&name) != Some(&text) {
+            write(&dir.join(&name), text)?;
             changed.push(name);
         }
     }
@@ -393,14 +386,8 @@ pub fn written(workspace: &Workspace, slug: &str) -> Result<BTreeMap<String, Str
     } else {
         Vec::new()
     };
-    files
-        .iter()
-        .map(|file: &PathBuf| Ok((name_of(file), read(&dir.join(file))?)))
-        .collect()
-}
-
-fn name_of(file: &Path) -> String {
-    file.to_string_lossy().into_owned()
+    let read = |file: &PathBuf| Ok((slashed(file), read(&dir.join(file))?));
+    files.iter().map(read).collect()
 }
 
 #[cfg(test)]
