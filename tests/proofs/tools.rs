@@ -89,9 +89,11 @@ fn export_leaves_a_folder_alone_that_is_not_empty() -> Result {
 
 #[test]
 fn export_refuses_a_folder_that_cargo_would_not_build() -> Result {
-    let message = refused(&["export", "hello-world", "listings/mine"])?;
-    ensure!(message.contains("in the book's own workspace"), "{message}");
-    ensure!(!workspace().root().join("listings/mine").exists());
+    for dir in ["listings/mine", "mine", "./mine"] {
+        let message = refused(&["export", "hello-world", dir])?;
+        ensure!(message.contains("in the book's own workspace"), "{message}");
+        ensure!(!workspace().root().join(dir).exists());
+    }
     Ok(())
 }
 

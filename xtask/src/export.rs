@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     sync::LazyLock,
 };
 
@@ -142,7 +142,9 @@ pub fn export(workspace: &Workspace, slug: &str, dir: &Path) -> Result<()> {
             dir.display()
         );
     }
-    let parent = dir.ancestors().find_map(|dir| dir.canonicalize().ok());
+    // Absolute, or a name alone would have no folder above it to look at.
+    let absolute = path::absolute(dir)?;
+    let parent = absolute.ancestors().find_map(|dir| dir.canonicalize().ok());
     let root = workspace.root().canonicalize()?;
     if parent
         .is_some_and(|parent| parent.starts_with(&root) && !parent.starts_with(root.join("target")))
