@@ -5,13 +5,13 @@ use std::{ffi::OsStr, net::SocketAddr, path::Path};
 
 use anyhow::Context;
 use xtask::{
-    program::{Ended, Program},
+    program::{Ended, Keyboard, Program},
     session::{self, Built},
     workspace::Workspace,
 };
 
 /// What a test returns.
-pub type Result<T = ()> = anyhow::Result<T>;
+pub type Result<T = (), E = anyhow::Error> = std::result::Result<T, E>;
 
 /// The book.
 pub fn workspace() -> Workspace {
@@ -65,13 +65,46 @@ impl Listing {
         Program::start(command)
     }
 
+    /// Starts a program that somebody types into.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be started.
+    pub fn start_with_keyboard<A: AsRef<OsStr>>(
+        &self,
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<(Program, Keyboard)> {
+        let mut command = self.built.bin(name)?;
+        command.args(arguments);
+        Program::start_with_keyboard(command)
+    }
+
     /// Starts a server on a free port, and waits until it listens.
     ///
     /// # Errors
     ///
     /// Fails with what the server printed if it does not.
     pub fn server(&self, name: &str) -> Result<Server> {
-        let mut program = self.start(name, ["127.0.0.1:0"])?;
+        self.server_with(name, &[])
+    }
+
+    /// The same, with arguments behind the address.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what the server printed if it does not.
+    pub fn server_with(&self, name: &str, arguments: &[&str]) -> Result<Server> {
+        self.serving(name, &[&["127.0.0.1:0"], arguments].concat())
+    }
+
+    /// The same, with these arguments alone: the address among them.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what the server printed if it does not.
+    pub fn serving(&self, name: &str, arguments: &[&str]) -> Result<Server> {
+        let mut program = self.start(name, arguments)?;
         let line = program.wait_for("listening on ")?;
         let address = line.trim_start_matches("listening on ");
         let address = address

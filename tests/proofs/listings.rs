@@ -141,14 +141,19 @@ pub fn stands_alone(workspace: &Workspace, slug: &str) -> Result {
                 .flatten()
                 .filter_map(|file| file.as_str())
             {
-                compiled.extend(sources_of(Path::new(file)));
+                compiled.extend(sources_of(Path::new(file), &built.dir));
             }
         }
     }
+    // A package inside, which the test names that runs it: cargo-fuzz wants one.
+    let inside = |file: &Path| {
+        let mut folders = file.ancestors().skip(1);
+        folders.any(|it| it != Path::new("") && built.dir.join(it).join("Cargo.toml").exists())
+    };
     for file in files_below(&built.dir)? {
         let is_rust = file.extension().is_some_and(|extension| extension == "rs");
         ensure!(
-            !is_rust || compiled.contains(&file),
+            !is_rust || inside(&file) || compiled.contains(&file),
             "listings/{slug}/{}:1: cargo compiles no such file: name it in a `mod`, or remove it",
             slashed(&file)
         );
@@ -167,23 +172,25 @@ struct Locked {
     version: String,
 }
 
-/// The source files of something that rustc built, by the `.d` file beside it.
-fn sources_of(built: &Path) -> Vec<PathBuf> {
+/// The source files of something that was built from the project in `dir`, by
+/// the `.d` file beside it.
+fn sources_of(built: &Path, dir: &Path) -> Vec<PathBuf> {
     let stem = built.file_stem().unwrap_or_default().to_string_lossy();
     ["", "lib"]
         .iter()
         .filter_map(|prefix| {
             let stem = stem.strip_prefix(prefix)?;
-            let text = fs::read_to_string(built.with_file_name(format!("{stem}.d"))).ok()?;
-            // Each source has a line `src/lib.rs:` of its own.
-            Some(
-                text.lines()
-                    .filter_map(|line| line.strip_suffix(':'))
-                    .map(PathBuf::from)
-                    .collect::<Vec<_>>(),
-            )
+            fs::read_to_string(built.with_file_name(format!("{stem}.d"))).ok()
         })
-        .flatten()
+        .flat_map(|text| {
+            // rustc gives each source a line `src/lib.rs:` of its own; cargo, for
+            // an example, all of them behind the first colon, from the root.
+            let words = text.split_whitespace().map(|word| {
+                let word = Path::new(word.trim_end_matches(':'));
+                word.strip_prefix(dir).unwrap_or(word).to_owned()
+            });
+            words.collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -238,15 +245,15 @@ pub fn odd_versions(workspace: &Workspace) -> Result<Vec<Problem>> {
                 let (other, elsewhere) = first
                     .entry(name.clone())
                     .or_insert_with(|| (version.to_owned(), file.clone()));
-                if other != version {
-                    let message = format!(
-                        "`{name}` is {version} here and {other} in {elsewhere}: make them equal"
-                    );
-                    problems.push(Problem::new(&file, line, message));
-                } else if !versions.has(name, version) {
+                if !versions.has(name, version) {
                     let message = format!(
                         "`{name}` is {version} here and {} in Cargo.lock: write the version that is tested",
                         versions.all(name)
+                    );
+                    problems.push(Problem::new(&file, line, message));
+                } else if other != version {
+                    let message = format!(
+                        "`{name}` is {version} here and {other} in {elsewhere}: make them equal"
                     );
                     problems.push(Problem::new(&file, line, message));
                 }

@@ -3,6 +3,7 @@
 mod browser;
 mod contracts;
 mod listings;
+mod measured;
 mod pages;
 mod planted;
 mod serve;

@@ -8,7 +8,7 @@ use anyhow::ensure;
 use harness::Result;
 use xtask::{session::Ports, workspace::write};
 
-use crate::{contracts, listings, pages, site::Site, tools::Copy, transcripts};
+use crate::{contracts, listings, measured, pages, site::Site, tools::Copy, transcripts};
 
 /// What a proof says of the copy; nothing if it finds no fault.
 type Proof = fn(&Copy) -> Result<String>;
@@ -44,6 +44,10 @@ fn versions(copy: &Copy) -> Result<String> {
 
 fn programs(copy: &Copy) -> Result<String> {
     lines(listings::odd_programs(&copy.workspace)?)
+}
+
+fn measurements(copy: &Copy) -> Result<String> {
+    lines(measured::untrue(&copy.workspace)?)
 }
 
 fn links(copy: &Copy) -> Result<String> {
@@ -90,6 +94,27 @@ fn said(outcome: Result) -> Result<String> {
 
 /// Faults that are found without a build.
 const FAULTS: &[(Proof, &[Fault])] = &[
+    (
+        measurements,
+        &[
+            Fault {
+                edits: &[(
+                    "listings/one-way-streams/measured/bench.txt",
+                    "10000",
+                    "20000",
+                )],
+                says: "bench.txt:15: this is not what was measured",
+            },
+            Fault {
+                edits: &[(
+                    "src/one-way-streams/bench.svg",
+                    "stroke-dasharray",
+                    "dasharray",
+                )],
+                says: "bench.svg:4: this is not what was measured",
+            },
+        ],
+    ),
     (
         refused,
         &[
@@ -157,7 +182,15 @@ const FAULTS: &[(Proof, &[Fault])] = &[
             },
             Fault {
                 edits: &[(PAGE, "", "\n{{#include ../../Cargo.toml}}\n")],
-                says: "Cargo.toml is not a picture",
+                says: "Cargo.toml is neither a picture nor a table",
+            },
+            Fault {
+                edits: &[(
+                    "listings/errors/output/codes.md",
+                    "| code |",
+                    "| number | code |",
+                )],
+                says: "codes.md is no table",
             },
             Fault {
                 edits: &[(

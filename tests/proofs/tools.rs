@@ -11,12 +11,14 @@ use anyhow::{Context, ensure};
 use harness::{Result, workspace};
 use xtask::{
     chapter,
+    export::export_to_target,
     workspace::{Workspace, files_below, read, write},
 };
 
 use crate::{assert_none, listings, pages, site::Site, succeeded, transcripts};
 
-fn xtask(arguments: &[&str]) -> Result<Output> {
+/// Runs a tool.
+pub fn xtask(arguments: &[&str]) -> Result<Output> {
     Command::new("cargo")
         .arg("xtask")
         .args(arguments)
@@ -26,7 +28,7 @@ fn xtask(arguments: &[&str]) -> Result<Output> {
 }
 
 /// Runs a tool that must fail, and returns what it says.
-fn refused(arguments: &[&str]) -> Result<String> {
+pub fn refused(arguments: &[&str]) -> Result<String> {
     let output = xtask(arguments)?;
     let message = String::from_utf8(output.stderr)?;
     ensure!(
@@ -45,6 +47,7 @@ fn each_tool_has_its_help() -> Result {
         "serve",
         "export",
         "transcripts",
+        "bench",
         "new",
         "wire",
         "preprocess",
@@ -204,6 +207,21 @@ fn a_new_chapter_is_green() -> Result {
     assert_none(Site::build(&copy.workspace, "new-chapter-site")?.broken_links()?);
     listings::stands_alone(&copy.workspace, "tide-table")?;
     transcripts::matches(&copy.workspace, "tide-table", xtask::session::Ports::Free)
+}
+
+/// Another test may export a listing anew while its programs run.
+#[test]
+fn what_a_program_has_written_outlives_an_export_and_an_old_source_does_not() -> Result {
+    let copy = Copy::new("exported-anew")?;
+    let exported = || export_to_target(&copy.workspace, "hello-world");
+    let written = exported()?.join("people/jack.person");
+    let old = exported()?.join("examples/old.rs");
+    write(&written, "")?;
+    write(&old, "")?;
+    exported()?;
+    ensure!(written.exists() && !old.exists());
+    fs::remove_dir_all(written.parent().context("its folder")?)?;
+    Ok(())
 }
 
 /// And so `cargo test` passes in the clone of a reader who has typed the command.

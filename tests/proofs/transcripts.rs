@@ -1,5 +1,7 @@
 //! Each transcript was printed by a run of its session.
 
+use std::thread;
+
 use anyhow::ensure;
 use harness::{Result, workspace};
 use snapbox::{Data, IntoData};
@@ -8,12 +10,20 @@ use xtask::{
     workspace::Workspace,
 };
 
+/// Side by side: a session mostly waits, and its ports are its own.
 #[test]
 fn each_transcript_is_true() -> Result {
-    for slug in workspace().slugs()? {
-        matches(&workspace(), &slug, Ports::Free)?;
-    }
-    Ok(())
+    let slugs = workspace().slugs()?;
+    thread::scope(|scope| {
+        let runs: Vec<_> = slugs
+            .iter()
+            .map(|slug| scope.spawn(|| matches(&workspace(), slug, Ports::Free)))
+            .collect();
+        runs.into_iter().try_for_each(|run| {
+            run.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })
 }
 
 /// The same with no argument added to any command.

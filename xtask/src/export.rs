@@ -33,7 +33,7 @@ pub struct Source {
 }
 
 /// The files of a listing that a reader takes home, manifest first: all but the
-/// transcripts and the session that makes them, and the contracts that its
+/// transcripts with the session that makes them, and what was measured; and the contracts that its
 /// `build.rs` names, with what they import.
 ///
 /// # Errors
@@ -47,6 +47,7 @@ pub fn sources(workspace: &Workspace, slug: &str) -> Result<Vec<Source>> {
         let hidden = slashed(&file).starts_with('.');
         if hidden
             || file.starts_with("output")
+            || file.starts_with("measured")
             || file.starts_with("target")
             || file == Path::new("session.toml")
         {
@@ -173,7 +174,7 @@ pub fn export_to_target(workspace: &Workspace, slug: &str) -> Result<PathBuf> {
     let wanted = project(workspace, slug)?;
     if dir.exists() {
         for file in files_below(&dir)? {
-            if !wanted.contains_key(&file) {
+            if !wanted.contains_key(&file) && !is_written(&file, &wanted) {
                 fs::remove_file(dir.join(&file))
                     .with_context(|| format!("cannot remove {}", file.display()))?;
             }
@@ -192,6 +193,16 @@ pub fn export_to_target(workspace: &Workspace, slug: &str) -> Result<PathBuf> {
         }
     }
     Ok(dir)
+}
+
+/// Whether a program of the project has written the file: it is in a folder that
+/// neither the listing has nor cargo looks into. The program may still want it.
+fn is_written(file: &Path, wanted: &BTreeMap<PathBuf, String>) -> bool {
+    let Some(folder) = file.parent().and_then(|parent| parent.iter().next()) else {
+        return false;
+    };
+    let known = ["src", "tests", "examples", "benches", "proto"];
+    known.iter().all(|known| folder != *known) && !wanted.keys().any(|it| it.starts_with(folder))
 }
 
 /// All files of the exported project.

@@ -4,6 +4,7 @@
 //! `listings/<slug>` is it, `proto/` holds its contract and `tests/` proves it.
 
 pub mod anchors;
+pub mod bench;
 pub mod chapter;
 pub mod export;
 pub mod generated;

@@ -5,7 +5,9 @@ use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use mdbook_preprocessor::parse_input;
-use xtask::{chapter, export, preprocess::preprocess, serve, session, wire, workspace::Workspace};
+use xtask::{
+    bench, chapter, export, preprocess::preprocess, serve, session, wire, workspace::Workspace,
+};
 
 /// The tools of the book.
 #[derive(Parser)]
@@ -40,6 +42,17 @@ enum Tool {
     Transcripts {
         /// The listing; all of them if none is named.
         slug: Option<String>,
+    },
+    /// Measure a listing, and draw what its chapter shows of it.
+    ///
+    /// Runs the example `<slug>-bench` of the exported listing, optimised, and writes
+    /// listings/SLUG/measured/ and src/SLUG/bench.svg.
+    Bench {
+        /// The listing.
+        slug: String,
+        /// See only that it works: short, not optimised, writes nothing.
+        #[arg(long)]
+        quick: bool,
     },
     /// Begin a chapter: its page, listing, contract, session and test.
     New {
@@ -101,6 +114,17 @@ fn run(tool: Tool) -> Result<()> {
             Ok(())
         }
         Tool::Transcripts { slug } => transcripts(&Workspace::find()?, slug),
+        Tool::Bench { slug, quick } => {
+            let workspace = Workspace::find()?;
+            let measured = bench::measure(&workspace, &slug, quick)?;
+            print!("{}", measured.table());
+            if !quick {
+                for file in measured.write(&workspace, &slug)? {
+                    println!("wrote {file}");
+                }
+            }
+            Ok(())
+        }
         Tool::New { slug } => {
             let written = chapter::create(&Workspace::find()?, &slug)?;
             println!(

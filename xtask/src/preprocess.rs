@@ -138,7 +138,7 @@ impl Page<'_> {
             {
                 continue;
             }
-            if let Err(message) = self.picture(&include) {
+            if let Err(message) = self.whole(&include) {
                 problems.push(Problem::new(
                     &file,
                     line_of(text, include.range.start),
@@ -237,15 +237,28 @@ impl Page<'_> {
         )))
     }
 
-    /// Checks an include outside a block: a picture, which has no anchors.
-    fn picture(&self, include: &Include) -> Result<(), String> {
+    /// Checks an include outside a block: a picture, or a table that a run
+    /// printed. Neither has anchors.
+    fn whole(&self, include: &Include) -> Result<(), String> {
         let file = self.included(include)?;
-        if file.extension().is_none_or(|extension| extension != "svg") || include.selector.is_some()
-        {
+        let name = slashed(&file);
+        let is_picture = name.ends_with(".svg");
+        let is_table =
+            name.starts_with("listings/") && name.contains("/output/") && name.ends_with(".md");
+        if include.selector.is_some() || !(is_picture || is_table) {
             return Err(format!(
-                "{} is not a picture: include it in a fenced block",
-                slashed(&file)
+                "{name} is neither a picture nor a table of a run: include it in a fenced block"
             ));
+        }
+        if is_table {
+            let text = read(&self.workspace.root().join(&file)).map_err(|it| it.to_string())?;
+            let mut cells = text.lines().map(|line| line.matches('|').count());
+            let columns = cells.next();
+            if !cells.all(|cells| Some(cells) == columns) {
+                return Err(format!(
+                    "{name} is no table: its lines differ in their number of cells"
+                ));
+            }
         }
         Ok(())
     }

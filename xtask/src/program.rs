@@ -1,14 +1,14 @@
 //! Programs as they run in a terminal: what they print, in its order.
 
 use std::{
-    io::{BufRead, BufReader, PipeReader},
-    process::{Child, Command, ExitStatus, Stdio},
+    io::{BufRead, BufReader, PipeReader, Write},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// No program of the book takes this long for a line or for its end: one that
 /// does hangs, and is killed.
@@ -20,6 +20,17 @@ pub struct Program {
     child: Child,
     shown: String,
     screen: Arc<Screen>,
+}
+
+/// The keyboard of a running program. Dropping it ends the program's input.
+#[derive(Debug)]
+pub struct Keyboard {
+    input: Option<ChildStdin>,
+    shown: String,
+    screen: Arc<Screen>,
+    /// How much of the screen has been read.
+    seen: usize,
+    pid: u32,
 }
 
 /// What a program printed, and how it ended.
@@ -61,6 +72,19 @@ impl Screen {
         self.changed.notify_all();
     }
 
+    /// Waits for a whole line that `is_it` in the text from `start` on, and
+    /// returns it with where it ends; none if the program ends or hangs before.
+    fn line(&self, start: usize, is_it: impl Fn(&str) -> bool) -> Option<(String, usize)> {
+        self.wait(|state| {
+            let mut end = start;
+            state.text[start..].split_inclusive('\n').find_map(|line| {
+                end += line.len();
+                let found = line.ends_with('\n') && is_it(line);
+                found.then(|| (line.trim_end().to_owned(), end))
+            })
+        })
+    }
+
     /// Waits until `done` finds something, or nothing more can come.
     fn wait<T>(&self, done: impl Fn(&State) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + PATIENCE;
@@ -88,15 +112,36 @@ impl Program {
     /// # Errors
     ///
     /// Fails if it cannot be started.
-    pub fn start(mut command: Command) -> Result<Self> {
+    pub fn start(command: Command) -> Result<Self> {
+        Ok(Self::spawn(command, Stdio::null())?.0)
+    }
+
+    /// Starts `command` in the same way, with a keyboard.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be started.
+    pub fn start_with_keyboard(command: Command) -> Result<(Self, Keyboard)> {
+        let (program, input) = Self::spawn(command, Stdio::piped())?;
+        let keyboard = Keyboard {
+            input,
+            shown: program.shown.clone(),
+            screen: Arc::clone(&program.screen),
+            seen: 0,
+            pid: program.child.id(),
+        };
+        Ok((program, keyboard))
+    }
+
+    fn spawn(mut command: Command, input: Stdio) -> Result<(Self, Option<ChildStdin>)> {
         let shown = format!("{command:?}");
         let (reader, writer) = std::io::pipe()?;
-        let child = command
+        let mut child = command
             .env("NO_COLOR", "1")
             .env("CARGO_TERM_QUIET", "true")
             .env_remove("RUST_BACKTRACE")
             .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(writer.try_clone()?)
             .stderr(writer)
             .spawn()
@@ -106,11 +151,13 @@ impl Program {
         let screen = Arc::new(Screen::default());
         let follower = Arc::clone(&screen);
         thread::spawn(move || follower.follow(reader));
-        Ok(Self {
+        let input = child.stdin.take();
+        let program = Self {
             child,
             shown,
             screen,
-        })
+        };
+        Ok((program, input))
     }
 
     /// Waits for the line that starts with `start`, and returns it.
@@ -119,19 +166,25 @@ impl Program {
     ///
     /// Fails, with all that the program printed, if it ends or hangs before.
     pub fn wait_for(&mut self, start: &str) -> Result<String> {
-        let line = self.screen.wait(|state| {
-            state
-                .text
-                .split_inclusive('\n')
-                .find(|line| line.starts_with(start) && line.ends_with('\n'))
-                .map(str::to_owned)
-        });
-        match line {
-            Some(line) => Ok(line.trim_end().to_owned()),
+        self.wait_for_line(start, |line| line.starts_with(start))
+    }
+
+    /// Waits for a line with `text` in it, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// Fails, with all that the program printed, if it ends or hangs before.
+    pub fn wait_for_text(&mut self, text: &str) -> Result<String> {
+        self.wait_for_line(text, |line| line.contains(text))
+    }
+
+    fn wait_for_line(&mut self, wanted: &str, is_it: impl Fn(&str) -> bool) -> Result<String> {
+        match self.screen.line(0, is_it) {
+            Some((line, _)) => Ok(line),
             None => {
-                let output = self.kill();
+                let output = self.end_now();
                 bail!(
-                    "{} printed no line `{start} …`; it printed:\n{output}",
+                    "{} printed no line `{wanted} …`; it printed:\n{output}",
                     self.shown
                 )
             }
@@ -161,6 +214,29 @@ impl Program {
         self.signal("SIGTERM")
     }
 
+    /// Kills it, without any chance to say goodbye.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the program has ended already, and on systems other than Unix.
+    pub fn kill(&mut self) -> Result<()> {
+        self.signal("SIGKILL")
+    }
+
+    /// Stops it where it is, connections and all.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the program has ended already, and on systems other than Unix.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.signal("SIGSTOP")
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn signal(&mut self, name: &str) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             let (code, output) = (code(status), self.output());
@@ -169,15 +245,7 @@ impl Program {
                 self.shown
             );
         }
-        #[cfg(unix)]
-        {
-            use nix::{sys::signal, unistd::Pid};
-            let pid = Pid::from_raw(self.child.id().cast_signed());
-            signal::kill(pid, name.parse::<signal::Signal>()?)?;
-            Ok(())
-        }
-        #[cfg(not(unix))]
-        bail!("{name} can be sent to another process on Unix only")
+        send(self.child.id(), name)
     }
 
     /// Waits for its end.
@@ -191,7 +259,7 @@ impl Program {
             .wait(|state| state.closed.then_some(()))
             .is_none()
         {
-            let output = self.kill();
+            let output = self.end_now();
             bail!("{} does not end; it printed:\n{output}", self.shown);
         }
         let status = self.child.wait()?;
@@ -201,7 +269,8 @@ impl Program {
         })
     }
 
-    fn kill(&mut self) -> String {
+    /// Kills it if it still runs; what it printed.
+    fn end_now(&mut self) -> String {
         // It may have ended by itself, which is as good.
         self.child.kill().ok();
         self.child.wait().ok();
@@ -209,9 +278,73 @@ impl Program {
     }
 }
 
+impl Keyboard {
+    /// Waits for a line that has `text` in it, below the one that it waited
+    /// for before.
+    ///
+    /// # Errors
+    ///
+    /// Fails, with all that the program printed, if it ends or hangs before.
+    pub fn wait_for(&mut self, text: &str) -> Result<()> {
+        let line = self.screen.line(self.seen, |line| line.contains(text));
+        let (_, end) = line.ok_or_else(|| {
+            anyhow!(
+                "{} printed no line with `{text}`; it printed:\n{}",
+                self.shown,
+                self.screen.lock().text
+            )
+        })?;
+        self.seen = end;
+        Ok(())
+    }
+
+    /// Types a line. A terminal shows what is typed, and so does the screen.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the program takes no more.
+    pub fn type_line(&mut self, line: &str) -> Result<()> {
+        let line = format!("{line}\n");
+        self.screen.lock().text.push_str(&line);
+        let input = self
+            .input
+            .as_mut()
+            .with_context(|| format!("the input of {} has ended", self.shown))?;
+        input.write_all(line.as_bytes())?;
+        Ok(input.flush()?)
+    }
+
+    /// Presses Ctrl-D: the end of the input.
+    pub fn end_input(&mut self) {
+        self.screen.lock().text.push_str("^D\n");
+        self.input = None;
+    }
+
+    /// Presses Ctrl-C.
+    ///
+    /// # Errors
+    ///
+    /// Fails on systems other than Unix.
+    pub fn interrupt(&self) -> Result<()> {
+        send(self.pid, "SIGINT")
+    }
+}
+
+/// Sends the signal `name` to a process of ours.
+fn send(pid: u32, name: &str) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use nix::{sys::signal, unistd::Pid};
+        let pid = Pid::from_raw(pid.cast_signed());
+        Ok(signal::kill(pid, name.parse::<signal::Signal>()?)?)
+    }
+    #[cfg(not(unix))]
+    bail!("{name} can be sent to another process on Unix only")
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
-        self.kill();
+        self.end_now();
     }
 }
 

@@ -2,17 +2,19 @@
 //!
 //! `listings/<slug>/session.toml` names the programs of each session in the
 //! order in which they start. A program that `listens` stays, and the next one
-//! starts once it has printed `listening on ADDRESS`; another one is run to its
-//! end. At the end of a session those that stayed get Ctrl-C, the last first.
-//! What each printed, below the command that started it, is a transcript in
-//! `listings/<slug>/output/`.
+//! starts once it has printed `listening on ADDRESS`; one that runs `until` a
+//! line goes on beside the next; any other is run to its end. At the end of a
+//! session we wait for those that end by themselves, and those that listen get
+//! Ctrl-C, the last first. What each printed, below the command that started
+//! it, is a transcript in `listings/<slug>/output/`.
 
 use std::{
     collections::BTreeMap,
     fs,
     path::PathBuf,
     process::Command,
-    sync::{LazyLock, Mutex},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    thread::{self, JoinHandle},
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -22,7 +24,7 @@ use serde::Deserialize;
 use crate::{
     export::export_to_target,
     generated::Generated,
-    program::{Ended, Program},
+    program::{Ended, Keyboard, Program},
     workspace::{Workspace, files_below, read, slashed, write},
 };
 
@@ -57,16 +59,57 @@ struct Session {
 struct Step {
     /// The name of the transcript in `output/`; none if no page shows it.
     transcript: Option<String>,
+    /// The name in `output/` of the Markdown table that it prints, which a page
+    /// includes as it is.
+    table: Option<String>,
     /// What the reader types.
+    #[serde(default)]
     command: String,
+    /// In place of a command: the transcript of a running program, which is
+    /// killed with SIGKILL.
+    kills: Option<String>,
     /// The arguments that the command leaves out because they are the
     /// defaults. They are added where the defaults would not do: on free ports.
     defaults: Option<String>,
     /// The address that the page shows, if the program listens.
     listens: Option<String>,
+    /// Until it prints a line with this in it nothing else happens; then the
+    /// next program starts beside it.
+    until: Option<String>,
+    /// What is typed, in its order.
+    #[serde(default)]
+    types: Vec<Typed>,
     /// The exit code.
     #[serde(default)]
     exit: i32,
+}
+
+/// A line or a key that is typed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Typed {
+    /// Once the program has printed a line with this in it.
+    after: String,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum What {
+    /// A line of text.
+    Line(String),
+    /// A key.
+    Key(Key),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Key {
+    /// The end of the input.
+    CtrlD,
+    /// SIGINT.
+    CtrlC,
 }
 
 /// A listing, exported and built below `target/`.
@@ -173,24 +216,30 @@ pub fn build(workspace: &Workspace, slug: &str) -> Result<Built> {
 ///
 /// Fails with what a program printed if it does not do as the session says.
 pub fn run(workspace: &Workspace, slug: &str, ports: Ports) -> Result<BTreeMap<String, String>> {
+    /// The projects whose sessions run, by folder: two runs of one would find each
+    /// other's files.
+    static RUNNING: Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
+
     let built = build(workspace, slug)?;
+    let turn = {
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(running.entry(built.dir.clone()).or_default())
+    };
+    let _turn = turn.lock();
     let file = workspace.listing(slug).join("session.toml");
     let sessions: Sessions = toml::from_str(&read(&file)?)
         .with_context(|| format!("cannot understand {}", file.display()))?;
     let mut output = BTreeMap::new();
     for session in &sessions.session {
-        let transcripts = session.run(&built, ports).with_context(|| {
+        let files = session.run(&built, ports).with_context(|| {
             format!(
                 "the session `{}` of the listing `{slug}` fails",
                 session.name
             )
         })?;
-        for (name, text) in transcripts {
-            if output.insert(format!("{name}.txt"), text).is_some() {
-                bail!(
-                    "{}: two programs write the transcript `{name}`",
-                    file.display()
-                );
+        for (name, text) in files {
+            if output.insert(name.clone(), text).is_some() {
+                bail!("{}: two programs write output/{name}", file.display());
             }
         }
     }
@@ -224,19 +273,39 @@ pub fn rewrite(workspace: &Workspace, slug: &str) -> Result<Vec<String>> {
     Ok(changed)
 }
 
+/// How a shell tells that SIGKILL ended a program.
+const KILLED: i32 = 128 + 9;
+
 struct Running<'a> {
     step: &'a Step,
     program: Program,
+    /// Types; the keyboard comes back, or the input would end with it.
+    typist: JoinHandle<Result<Keyboard>>,
+    killed: bool,
 }
 
 impl Session {
-    fn run(&self, built: &Built, ports: Ports) -> Result<BTreeMap<String, String>> {
-        let mut stay: Vec<Running> = Vec::new();
+    /// The files that it writes, by name.
+    fn run(&self, built: &Built, ports: Ports) -> Result<Vec<(String, String)>> {
+        let mut running: Vec<Running> = Vec::new();
         let mut ended: Vec<(&Step, Ended)> = Vec::new();
         // Where a program really listens, and what the page says instead.
         let mut addresses: Vec<(String, String)> = Vec::new();
         for step in &self.program {
-            let mut program = Program::start(step.command(built, ports, &addresses)?)?;
+            if let Some(name) = &step.kills {
+                let at = running
+                    .iter()
+                    .position(|r| r.step.transcript.as_ref() == Some(name));
+                let at =
+                    at.ok_or_else(|| anyhow!("no program with the transcript `{name}` runs"))?;
+                let mut killed = running.remove(at);
+                killed.program.kill()?;
+                killed.killed = true;
+                ended.push((killed.step, killed.end()?));
+                continue;
+            }
+            let command = step.command(built, ports, &addresses)?;
+            let (mut program, mut keyboard) = Program::start_with_keyboard(command)?;
             if let Some(shown) = &step.listens {
                 let line = program.wait_for("listening on ")?;
                 let real = line
@@ -245,31 +314,80 @@ impl Session {
                     .next()
                     .unwrap_or_default();
                 addresses.push((real.to_owned(), shown.clone()));
-                stay.push(Running { step, program });
+            }
+            if let Some(line) = &step.until {
+                keyboard.wait_for(line)?;
+            }
+            let typed = step.types.clone();
+            let typist = thread::spawn(move || type_all(keyboard, &typed));
+            let run = Running {
+                step,
+                program,
+                typist,
+                killed: false,
+            };
+            if step.listens.is_some() || step.until.is_some() {
+                running.push(run);
             } else {
-                let end = program.end()?;
-                step.check(&end)?;
-                ended.push((step, end));
+                ended.push((step, run.end()?));
             }
         }
-        while let Some(Running { step, mut program }) = stay.pop() {
-            program.interrupt()?;
-            let mut end = program.end()?;
-            step.check(&end)?;
-            // A terminal shows the keys that were pressed. (What was printed
-            // before may still have been on its way: the end is the one sure place.)
-            end.output.push_str("^C\n");
-            ended.push((step, end));
+        let (listening, others): (Vec<_>, Vec<_>) = running
+            .into_iter()
+            .partition(|running| running.step.listens.is_some());
+        for running in others {
+            ended.push((running.step, running.end()?));
         }
-        let mut transcripts = BTreeMap::new();
+        for mut running in listening.into_iter().rev() {
+            running.program.interrupt()?;
+            ended.push((running.step, running.end()?));
+        }
+        let mut files = Vec::new();
         for (step, end) in ended {
+            let text = normalise(&end.output, &addresses);
             if let Some(name) = &step.transcript {
-                let text = format!("$ {}\n{}", step.command, normalise(&end.output, &addresses));
-                transcripts.insert(name.clone(), text);
+                files.push((format!("{name}.txt"), format!("$ {}\n{text}", step.command)));
+            }
+            if let Some(name) = &step.table {
+                files.push((format!("{name}.md"), text));
             }
         }
-        Ok(transcripts)
+        Ok(files)
     }
+}
+
+impl Running<'_> {
+    /// Waits until everything is typed and the program has ended.
+    fn end(self) -> Result<Ended> {
+        let typed = self.typist.join();
+        let typed = typed.map_err(|_| anyhow!("the typing of `{}` failed", self.step.command))?;
+        let _keyboard = typed?;
+        let mut end = self.program.end()?;
+        // A terminal shows the keys that were pressed, and the shell that a
+        // program was killed. (What was printed before may still have been on
+        // its way: the end is the one sure place.)
+        let code = if self.killed { KILLED } else { self.step.exit };
+        self.step.check(&end, code)?;
+        if self.killed {
+            end.output.push_str("Killed\n");
+        } else if self.step.listens.is_some() || self.step.is_interrupted() {
+            end.output.push_str("^C\n");
+        }
+        Ok(end)
+    }
+}
+
+/// Types everything in its order.
+fn type_all(mut keyboard: Keyboard, all: &[Typed]) -> Result<Keyboard> {
+    for Typed { after, what } in all {
+        keyboard.wait_for(after)?;
+        match what {
+            What::Line(line) => keyboard.type_line(line)?,
+            What::Key(Key::CtrlD) => keyboard.end_input(),
+            What::Key(Key::CtrlC) => keyboard.interrupt()?,
+        }
+    }
+    Ok(keyboard)
 }
 
 impl Step {
@@ -309,27 +427,41 @@ impl Step {
         Ok(command)
     }
 
-    fn check(&self, end: &Ended) -> Result<()> {
+    /// Whether Ctrl-C is typed.
+    fn is_interrupted(&self) -> bool {
+        let ctrl_c = |typed: &Typed| matches!(typed.what, What::Key(Key::CtrlC));
+        self.types.iter().any(ctrl_c)
+    }
+
+    fn check(&self, end: &Ended, code: i32) -> Result<()> {
         ensure!(
-            end.code == self.exit,
-            "`{}` ended with {} and not with {}; it printed:\n{}",
+            end.code == code,
+            "`{}` ended with {} and not with {code}; it printed:\n{}",
             self.command,
             end.code,
-            self.exit,
             end.output
         );
         Ok(())
     }
 }
 
-/// What differs from run to run becomes what the page shows: addresses, and
-/// times, which all become the same moment.
+/// What differs from run to run becomes what the page shows: addresses; times,
+/// which all become the same moment; durations, and numbers drawn at random.
 fn normalise(output: &str, addresses: &[(String, String)]) -> String {
-    static TIMES: LazyLock<[(Regex, &str); 2]> = LazyLock::new(|| {
+    static PATTERNS: LazyLock<[(Regex, &str); 7]> = LazyLock::new(|| {
         [
             (
                 r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",
                 "2026-01-01T00:00:00.000000Z",
+            ),
+            (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "2026-01-01T00:00:00Z"),
+            // What is left of five seconds.
+            (r"\bgrpc-timeout: 49\d{5}u", "grpc-timeout: 4999990u"),
+            (r"\belapsed=[\d.]+(ns|µs|ms|s)", "elapsed=1ms"),
+            (r"\b(latency|stream_duration)=\d+ ms", "$1=1 ms"),
+            (
+                r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
+                "00000000-0000-4000-8000-000000000000",
             ),
             (
                 r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT",
@@ -347,7 +479,7 @@ fn normalise(output: &str, addresses: &[(String, String)]) -> String {
     for (real, shown) in addresses {
         output = output.replace(real, shown);
     }
-    for (pattern, shown) in TIMES.iter() {
+    for (pattern, shown) in PATTERNS.iter() {
         output = pattern.replace_all(&output, *shown).into_owned();
     }
     output
@@ -401,6 +533,13 @@ mod tests {
         assert_eq!(
             normalise(output, &addresses),
             "2026-01-01T00:00:00.000000Z  INFO on 127.0.0.1:50051\ndate: Thu, 01 Jan 2026 00:00:00 GMT\n"
+        );
+        let output = "at 2026-11-22T17:05:50Z elapsed=1.5µs latency=0 ms stream_duration=12 ms \
+                      3f2b8c1e-9d4a-4c6e-8f10-0a1b2c3d4e5f";
+        assert_eq!(
+            normalise(output, &[]),
+            "at 2026-01-01T00:00:00Z elapsed=1ms latency=1 ms stream_duration=1 ms \
+             00000000-0000-4000-8000-000000000000"
         );
     }
 

@@ -9,7 +9,9 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    process, thread,
+    process,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -18,13 +20,27 @@ use loona_hpack::Decoder;
 /// What a client sends first, before any frame (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Connections, and the threads that print them.
+type Open = Mutex<Vec<(TcpStream, JoinHandle<()>)>>;
+
 /// Listens on `listen`, and passes each connection on to `to`, until Ctrl-C.
 ///
 /// # Errors
 ///
 /// Fails if it cannot listen.
 pub fn tap(listen: SocketAddr, to: SocketAddr) -> Result<()> {
-    ctrlc::set_handler(|| process::exit(0)).context("cannot wait for Ctrl-C")?;
+    let open = Arc::new(Open::default());
+    let ending = Arc::clone(&open);
+    ctrlc::set_handler(move || {
+        // What a client has sent is here, though it may not be printed yet: it is
+        // still read, and nothing after it.
+        for (client, printing) in lock(&ending).drain(..) {
+            client.shutdown(Shutdown::Read).ok();
+            printing.join().ok();
+        }
+        process::exit(0)
+    })
+    .context("cannot wait for Ctrl-C")?;
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
     println!(
@@ -33,14 +49,23 @@ pub fn tap(listen: SocketAddr, to: SocketAddr) -> Result<()> {
     );
     for client in listener.incoming() {
         let client = client?;
-        thread::spawn(move || {
+        let other = client.try_clone()?;
+        let printing = thread::spawn(move || {
             if let Err(error) = connection(&client, to) {
                 eprintln!("error: {error:#}");
                 client.shutdown(Shutdown::Both).ok();
             }
         });
+        let mut open = lock(&open);
+        open.retain(|(_, printing)| !printing.is_finished());
+        open.push((other, printing));
     }
     Ok(())
+}
+
+/// Each change leaves it whole.
+fn lock(open: &Open) -> MutexGuard<'_, Vec<(TcpStream, JoinHandle<()>)>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn connection(client: &TcpStream, to: SocketAddr) -> Result<()> {
