@@ -1,0 +1,430 @@
+//! What a chat promises, checked over real connections.
+
+use std::{error::Error, net::SocketAddr};
+
+use bidirectional_streams::{
+    DRAIN, MAX_REQUEST_BYTES, MAX_UNREAD, PATIENCE, STREAM_WINDOW_BYTES,
+    pb::{
+        ChatRequest, ChatResponse, Message, Presence, chat_response::Event,
+        chat_service_client::ChatServiceClient,
+    },
+    serve,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{Duration, Instant, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    CancellationHandle, Code, Request, Status, Streaming,
+    metadata::AsciiMetadataValue,
+    transport::{Channel, Endpoint},
+};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// A server in this process, on a port that the system chose.
+struct House {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<std::result::Result<(), tonic::transport::Error>>,
+}
+
+/// One side of a chat.
+struct Side {
+    says: mpsc::Sender<ChatRequest>,
+    hears: Streaming<ChatResponse>,
+    cancellation: CancellationHandle,
+}
+
+impl House {
+    async fn open() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(serve(listener, async {
+            stopped.await.ok();
+        }));
+        Ok(Self {
+            address,
+            stop,
+            server,
+        })
+    }
+
+    async fn client(&self) -> Result<ChatServiceClient<Channel>> {
+        let channel = Endpoint::from_shared(format!("http://{}", self.address))?
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .connect()
+            .await?;
+        Ok(ChatServiceClient::new(channel))
+    }
+
+    /// Opens a call before anything is said.
+    async fn come(&self, from: &str, to: &str) -> Result<Side> {
+        let (says, requests) = mpsc::channel(1);
+        let mut request = Request::new(ReceiverStream::new(requests));
+        request.metadata_mut().insert("from", from.parse()?);
+        request.metadata_mut().insert("to", to.parse()?);
+        let cancellation = request.cancellation_handle();
+        let hears = self.client().await?.chat(request).await?.into_inner();
+        Ok(Side {
+            says,
+            hears,
+            cancellation,
+        })
+    }
+
+    /// jack and mike, who know of each other.
+    async fn two(&self) -> Result<(Side, Side)> {
+        let mut jack = self.come("jack", "mike").await?;
+        assert_eq!(jack.hear().await?, is_here("mike", false));
+        let mut mike = self.come("mike", "jack").await?;
+        assert_eq!(mike.hear().await?, is_here("jack", true));
+        assert_eq!(jack.hear().await?, is_here("mike", true));
+        Ok((jack, mike))
+    }
+}
+
+impl Side {
+    async fn say(&self, content: &str) -> Result {
+        let content = content.to_owned();
+        Ok(self.says.send(ChatRequest { content }).await?)
+    }
+
+    async fn hear(&mut self) -> std::result::Result<Option<Event>, Status> {
+        Ok(self.hears.message().await?.and_then(|heard| heard.event))
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as `hear` returns it")]
+fn is_here(name: &str, here: bool) -> Option<Event> {
+    let name = name.to_owned();
+    Some(Event::Presence(Presence { name, here }))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as `hear` returns it")]
+fn said(from: &str, content: &str) -> Option<Event> {
+    Some(Event::Message(Message {
+        from: from.to_owned(),
+        content: content.to_owned(),
+    }))
+}
+
+#[tokio::test]
+async fn two_people_talk_and_part() -> Result {
+    let house = House::open().await?;
+    let (mut jack, mut mike) = house.two().await?;
+    jack.say("有没有时间一起打游戏？").await?;
+    assert_eq!(mike.hear().await?, said("jack", "有没有时间一起打游戏？"));
+    mike.say("没有").await?;
+    assert_eq!(jack.hear().await?, said("mike", "没有"));
+
+    drop(jack.says);
+    assert_eq!(jack.hears.message().await?, None, "the end is OK");
+    assert_eq!(mike.hear().await?, is_here("jack", false));
+    drop(mike.says);
+    assert_eq!(mike.hears.message().await?, None, "the end is OK");
+    Ok(())
+}
+
+/// The client waits for the server before it says anything.
+#[tokio::test]
+async fn the_server_speaks_first() -> Result {
+    let house = House::open().await?;
+    let come = house.come("jack", "mike");
+    let mut jack = timeout(Duration::from_secs(60), come).await??;
+    assert_eq!(jack.hear().await?, is_here("mike", false));
+    Ok(())
+}
+
+#[tokio::test]
+async fn both_talk_at_once_and_each_is_heard_in_order() -> Result {
+    const MANY: usize = 1000;
+    let house = House::open().await?;
+    let (jack, mike) = house.two().await?;
+    let talk = async |says: mpsc::Sender<ChatRequest>| {
+        for content in 0..MANY {
+            let content = content.to_string();
+            says.send(ChatRequest { content }).await?;
+        }
+        Ok::<_, Box<dyn Error>>(says)
+    };
+    let listen = async |mut hears: Streaming<ChatResponse>, from: &str| {
+        for content in 0..MANY {
+            let heard = hears.message().await?.and_then(|heard| heard.event);
+            assert_eq!(heard, said(from, &content.to_string()));
+        }
+        Ok::<_, Box<dyn Error>>(hears)
+    };
+    tokio::try_join!(
+        talk(jack.says),
+        talk(mike.says),
+        listen(jack.hears, "mike"),
+        listen(mike.hears, "jack"),
+    )?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_not_there_hears_nothing_and_the_speaker_is_told() -> Result {
+    let house = House::open().await?;
+    let mut jack = house.come("jack", "mike").await?;
+    assert_eq!(jack.hear().await?, is_here("mike", false));
+    jack.say("在吗").await?;
+    assert_eq!(jack.hear().await?, is_here("mike", false));
+
+    // Who talks to somebody else is not there either.
+    let _mike = house.come("mike", "anna").await?;
+    jack.say("在吗").await?;
+    assert_eq!(jack.hear().await?, is_here("mike", false));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_call_that_is_cancelled_is_noticed() -> Result {
+    let house = House::open().await?;
+    let (jack, mut mike) = house.two().await?;
+    jack.cancellation.cancel();
+    assert_eq!(mike.hear().await?, is_here("jack", false));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_noticed() -> Result {
+    let house = House::open().await?;
+    let mut mike = house.come("mike", "jack").await?;
+    assert_eq!(mike.hear().await?, is_here("jack", false));
+
+    let socket = TcpStream::connect(house.address).await?;
+    let (mut jack, connection) = h2::client::handshake(socket).await?;
+    let connection = tokio::spawn(connection);
+    let request = http::Request::post(format!("http://{}/chat.v1.ChatService/Chat", house.address))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("from", "jack")
+        .header("to", "mike")
+        .body(())?;
+    let (_response, _requests) = jack.send_request(request, false)?;
+    assert_eq!(mike.hear().await?, is_here("jack", true));
+    connection.abort();
+    assert_eq!(mike.hear().await?, is_here("jack", false));
+    Ok(())
+}
+
+#[tokio::test]
+async fn names_are_checked() -> Result {
+    let house = House::open().await?;
+    let mut client = house.client().await?;
+    let long = "j".repeat(65);
+    for (from, sentence) in [
+        (None, "metadata `from` is missing: send a name"),
+        (Some(""), "metadata `from` is empty: send a name"),
+        (
+            Some("jack the third"),
+            "metadata `from` has a blank in it: send one word",
+        ),
+        (
+            Some("杰克"),
+            "metadata `from` is not ASCII: metadata is, unless its key ends in -bin",
+        ),
+        (
+            Some(&long),
+            "metadata `from` has 65 characters: send at most 64",
+        ),
+        (
+            Some("mike"),
+            "metadata `from` and `to` are the same: name somebody else",
+        ),
+    ] {
+        let mut request = Request::new(tokio_stream::pending());
+        request.metadata_mut().insert("to", "mike".parse()?);
+        if let Some(from) = from {
+            let from = AsciiMetadataValue::try_from(from.as_bytes())?;
+            request.metadata_mut().insert("from", from);
+        }
+        let status = client.chat(request).await.expect_err("the name is bad");
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), sentence);
+    }
+    let mut request = Request::new(tokio_stream::pending());
+    request.metadata_mut().insert("from", "jack".parse()?);
+    let status = client.chat(request).await.expect_err("a name is missing");
+    assert_eq!(status.message(), "metadata `to` is missing: send a name");
+
+    // And the server lives.
+    house.two().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_ends_the_call() -> Result {
+    let house = House::open().await?;
+    let (mut jack, mut mike) = house.two().await?;
+    jack.say(&"界".repeat(MAX_REQUEST_BYTES / 3)).await?;
+    let status = jack.hear().await.expect_err("it is too large");
+    assert_eq!(status.code(), Code::OutOfRange);
+    assert_eq!(mike.hear().await?, is_here("jack", false));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_call_takes_the_first_one_s_place() -> Result {
+    let house = House::open().await?;
+    let (mut old, mut mike) = house.two().await?;
+    let mut new = house.come("jack", "mike").await?;
+    let status = old.hear().await.expect_err("it was taken over");
+    assert_eq!(status.code(), Code::Aborted);
+    assert_eq!(status.message(), "you have come again elsewhere");
+
+    assert_eq!(new.hear().await?, is_here("mike", true));
+    new.say("回来了").await?;
+    loop {
+        match mike.hear().await? {
+            Some(Event::Presence(Presence { here, .. })) => assert!(here, "he never left"),
+            heard => {
+                assert_eq!(heard, said("jack", "回来了"));
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// However an old call's end and a new one's beginning fall together, what is
+/// heard last is true.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_word_on_who_is_here_is_true() -> Result {
+    let house = House::open().await?;
+    let (mut jack, mut mike) = house.two().await?;
+    for _ in 0..200 {
+        let (_, again) = tokio::join!(
+            async { jack.cancellation.cancel() },
+            house.come("jack", "mike")
+        );
+        jack = again?;
+        // Comes behind all that was told before.
+        jack.say("在").await?;
+        let mut last = None;
+        loop {
+            match mike.hear().await? {
+                Some(Event::Presence(Presence { here, .. })) => last = Some(here),
+                Some(Event::Message(_)) => break,
+                None => return Err("mike hears nothing more".into()),
+            }
+        }
+        assert_ne!(last, Some(false));
+    }
+    Ok(())
+}
+
+/// One does not read: the other one is held up, and nothing piles up. (The clock
+/// is paused: it jumps on once nothing else is left to do.)
+#[tokio::test(start_paused = true)]
+async fn who_talks_to_somebody_deaf_is_held_up_and_can_leave() -> Result {
+    let house = House::open().await?;
+    let (jack, _deaf) = house.two().await?;
+    let content = "界".repeat(1000);
+    let mut said = 0;
+    while let Ok(sent) = timeout(Duration::from_secs(1), jack.say(&content)).await {
+        sent?;
+        said += 1;
+    }
+    // Two windows, what waits for mike, and what is on its way in between.
+    let room = 2 * usize::try_from(STREAM_WINDOW_BYTES)? / content.len() + MAX_UNREAD + 16;
+    assert!((MAX_UNREAD..room).contains(&said), "{said} of {room}");
+
+    jack.cancellation.cancel();
+    let mut jack = house.come("jack", "mike").await?;
+    assert_eq!(jack.hear().await?, is_here("mike", true));
+    Ok(())
+}
+
+/// One who has started again hears what the other one was held up with.
+#[tokio::test(start_paused = true)]
+async fn who_was_deaf_comes_again_and_hears() -> Result {
+    let house = House::open().await?;
+    let (jack, _deaf) = house.two().await?;
+    let content = "界".repeat(1000);
+    while let Ok(sent) = timeout(Duration::from_secs(1), jack.say(&content)).await {
+        sent?;
+    }
+    let mut mike = house.come("mike", "jack").await?;
+    assert_eq!(mike.hear().await?, is_here("jack", true));
+    let heard = timeout(Duration::from_secs(1), mike.hear()).await??;
+    assert_eq!(heard, said("jack", &content));
+    Ok(())
+}
+
+/// The status that ends a call has room, however much lies before it.
+#[tokio::test(start_paused = true)]
+async fn who_reads_late_learns_how_it_ended() -> Result {
+    let house = House::open().await?;
+    let (jack, mut late) = house.two().await?;
+    let content = "界".repeat(1000);
+    while let Ok(sent) = timeout(Duration::from_secs(1), jack.say(&content)).await {
+        sent?;
+    }
+    let _mike = house.come("mike", "jack").await?;
+    timeout(PATIENCE * 2, std::future::pending::<()>())
+        .await
+        .expect_err("nothing else happens");
+    let status = loop {
+        match late.hear().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Err("the end looks good".into()),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(status.code(), Code::Aborted);
+    Ok(())
+}
+
+/// The server cannot tell somebody who does not read. It stops all the same.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_wait_for_the_deaf() -> Result {
+    let house = House::open().await?;
+    let (jack, _deaf) = house.two().await?;
+    let content = "界".repeat(1000);
+    while let Ok(sent) = timeout(Duration::from_secs(1), jack.say(&content)).await {
+        sent?;
+    }
+    let told = Instant::now();
+    house.stop.send(()).expect("the server runs");
+    house.server.await??;
+    assert!(told.elapsed() >= DRAIN, "nobody was deaf");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_every_chat() -> Result {
+    let house = House::open().await?;
+    let (mut jack, mut mike) = house.two().await?;
+    house.stop.send(()).expect("the server runs");
+    for side in [&mut jack, &mut mike] {
+        let status = loop {
+            match side.hear().await {
+                Ok(heard) => assert!(matches!(heard, Some(Event::Presence(_)))),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(status.code(), Code::Unavailable);
+    }
+    house.server.await??;
+    Ok(())
+}
+
+/// The two handles of a call: to let go of the responses alone does not cancel
+/// it while requests may follow.
+#[tokio::test]
+async fn a_call_lives_as_long_as_its_requests_do() -> Result {
+    let house = House::open().await?;
+    let (jack, mut mike) = house.two().await?;
+    let Side { says, hears, .. } = jack;
+    drop(hears);
+    let content = "在吗".to_owned();
+    says.send(ChatRequest { content }).await?;
+    assert_eq!(mike.hear().await?, said("jack", "在吗"));
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Mailboxes: messages are kept for people until they have them.
+//!
+//! [`mailboxes`] keeps them, [`service`] lets clients at them.
+
+use std::time::Duration;
+
+use tokio::{net::TcpListener, time};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{self, Server, server::TcpIncoming};
+
+use crate::{
+    mailboxes::{Limits, Mailboxes},
+    pb::message_service_server::MessageServiceServer,
+    service::Post,
+};
+
+pub mod mailboxes;
+pub mod service;
+
+/// What the build script generated from `message/v1/message.proto`.
+pub mod pb {
+    tonic::include_proto!("message.v1");
+}
+
+// ANCHOR: limits
+/// The largest request, in bytes: a message with its names.
+pub const MAX_REQUEST_BYTES: usize = 4096;
+
+/// How many calls may be open at once on one connection. Those beyond it wait
+/// in the client until another one ends. tonic sets no limit by itself.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
+
+/// How many bytes of one call may lie unread in the server: a sender that is
+/// faster is held up. hyper's default is 1 MiB.
+pub const STREAM_WINDOW_BYTES: u32 = 16 * 1024;
+
+/// The same for one connection: enough for all its calls. Or those that are held
+/// up would hold up the others.
+pub const CONNECTION_WINDOW_BYTES: u32 = MAX_STREAMS_PER_CONNECTION * STREAM_WINDOW_BYTES;
+
+/// How long a server that was told to stop waits for the calls that do not end.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// How often an idle connection is asked whether the other end is still there.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long it may take to say so.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+// ANCHOR_END: limits
+
+// ANCHOR: serve
+/// Serves mailboxes within `limits` on `listener` until `shutdown` resolves.
+/// Calls that are under way then end with `UNAVAILABLE`, or
+/// after [`DRAIN`] if their clients do not read it.
+///
+/// # Errors
+///
+/// Fails if the transport does, for instance when connections can no longer be
+/// accepted.
+pub async fn serve(
+    listener: TcpListener,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), transport::Error> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let stopping = CancellationToken::new();
+    let post = Post::new(Mailboxes::new(limits), stopping.clone());
+    let service = MessageServiceServer::new(post).max_decoding_message_size(MAX_REQUEST_BYTES);
+
+    let server = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(service)
+        .serve_with_incoming_shutdown(incoming, async {
+            shutdown.await;
+            // The server waits for open calls without limit, and a stream may
+            // stay open for ever: tell each to end.
+            stopping.cancel();
+        });
+    let drained = async {
+        stopping.cancelled().await;
+        // A client that does not read cannot be told: its call ends with the
+        // runtime.
+        time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        result = server => result,
+        () = drained => Ok(()),
+    }
+}
+// ANCHOR_END: serve

@@ -1,0 +1,62 @@
+//! `one-way-streams-receiver [URI [USER]]` prints somebody's messages, until
+//! none has come for a while.
+
+use std::{env, time::Duration};
+
+use anyhow::{Context, anyhow};
+use one_way_streams::{
+    KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
+    pb::{
+        AcknowledgeMessagesRequest, ReceiveMessagesRequest,
+        message_service_client::MessageServiceClient,
+    },
+};
+use tonic::{Status, transport::Endpoint};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut args = env::args().skip(1);
+    let uri = args.next().unwrap_or("http://127.0.0.1:50051".to_owned());
+    let user = args.next().unwrap_or("mike".to_owned());
+
+    // ANCHOR: connect
+    let channel = Endpoint::from_shared(uri.clone())
+        .with_context(|| format!("{uri:?} is not a URI"))?
+        .connect_timeout(Duration::from_secs(5))
+        // Until a response begins: for a stream, not until it ends.
+        .timeout(Duration::from_secs(5))
+        // A stream has no deadline, so nothing else would tell us that the
+        // server's machine has vanished.
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .connect()
+        .await
+        .with_context(|| format!("cannot reach {uri}"))?;
+    let mut client = MessageServiceClient::new(channel);
+    // ANCHOR_END: connect
+
+    // ANCHOR: receive
+    let request = ReceiveMessagesRequest { user: user.clone() };
+    let mut messages = client.receive_messages(request).await?.into_inner();
+    println!("waiting for messages to {user}");
+    while let Some(response) = messages.message().await.map_err(ended_early)? {
+        let message = response.message.context("a message without a message")?;
+        println!("{}: {}", message.from, message.content);
+
+        // Only now: whoever acknowledges first and dies then has lost it.
+        let request = AcknowledgeMessagesRequest {
+            user: user.clone(),
+            through: response.number,
+        };
+        client.acknowledge_messages(request).await?;
+    }
+    println!("no more for now: the server has closed the stream");
+    // ANCHOR_END: receive
+    Ok(())
+}
+
+/// The status in one line. Its source is left out, as two runs differ in it: the
+/// same kill gives now a reset connection and now a broken pipe.
+fn ended_early(status: Status) -> anyhow::Error {
+    anyhow!("{:?}: {}", status.code(), status.message())
+}

@@ -1,0 +1,57 @@
+//! `one-way-streams-sender [URI [FROM TO MESSAGE…]]` sends messages to somebody.
+
+use std::{env, time::Duration};
+
+use anyhow::{Context, ensure};
+use one_way_streams::{
+    pb::{Message, SendMessagesRequest, message_service_client::MessageServiceClient},
+    service::MESSAGES_TAKEN,
+};
+use tonic::{Request, transport::Endpoint};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut args = env::args().skip(1);
+    let uri = args.next().unwrap_or("http://127.0.0.1:50051".to_owned());
+    let from = args.next().unwrap_or("jack".to_owned());
+    let to = args.next().unwrap_or("mike".to_owned());
+    let mut contents: Vec<String> = args.collect();
+    if contents.is_empty() {
+        contents = ["在吗", "下午有没有时间一起打游戏", "那就这么定了"]
+            .map(str::to_owned)
+            .into();
+    }
+
+    let channel = Endpoint::from_shared(uri.clone())
+        .with_context(|| format!("{uri:?} is not a URI"))?
+        .connect_timeout(Duration::from_secs(5))
+        .connect()
+        .await
+        .with_context(|| format!("cannot reach {uri}"))?;
+    let mut client = MessageServiceClient::new(channel);
+
+    // ANCHOR: call
+    let count = contents.len();
+    let requests = contents.into_iter().map(move |content| {
+        let (from, to) = (from.clone(), to.clone());
+        SendMessagesRequest {
+            message: Some(Message { from, to, content }),
+        }
+    });
+    let mut request = Request::new(tokio_stream::iter(requests));
+    // For the whole call: sending, waiting for room, and the answer.
+    request.set_timeout(Duration::from_secs(30));
+    let taken = match client.send_messages(request).await {
+        Ok(response) => response.into_inner().taken,
+        Err(status) => {
+            let taken = status.metadata().get(MESSAGES_TAKEN);
+            let taken = taken.and_then(|taken| taken.to_str().ok());
+            let taken = taken.unwrap_or("nobody knows how many").to_owned();
+            return Err(status).context(format!("{taken} of {count} messages were taken"));
+        }
+    };
+    println!("{taken} messages sent");
+    // ANCHOR_END: call
+    ensure!(usize::try_from(taken)? == count, "{count} were to be sent");
+    Ok(())
+}

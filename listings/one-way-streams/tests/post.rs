@@ -1,0 +1,314 @@
+//! What the service promises, checked over a real connection.
+
+use std::{error::Error, net::SocketAddr, time::Duration};
+
+use one_way_streams::{
+    DRAIN, MAX_REQUEST_BYTES,
+    mailboxes::Limits,
+    pb::{
+        AcknowledgeMessagesRequest, Message, ReceiveMessagesRequest, ReceiveMessagesResponse,
+        SendMessagesRequest, message_service_client::MessageServiceClient,
+    },
+    serve,
+    service::MESSAGES_TAKEN,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, timeout},
+};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{
+    Code, Status, Streaming,
+    transport::{Channel, Endpoint},
+};
+
+type Client = MessageServiceClient<Channel>;
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// A server in this process, on a port that the system chose.
+struct Office {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<std::result::Result<(), tonic::transport::Error>>,
+}
+
+impl Office {
+    async fn open(limits: Limits) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(serve(listener, limits, async {
+            stopped.await.ok();
+        }));
+        Ok(Self {
+            address,
+            stop,
+            server,
+        })
+    }
+
+    async fn client(&self) -> Result<Client> {
+        Ok(Client::connect(format!("http://{}", self.address)).await?)
+    }
+}
+
+fn request(from: &str, to: &str, content: &str) -> SendMessagesRequest {
+    SendMessagesRequest {
+        message: Some(Message {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            content: content.to_owned(),
+        }),
+    }
+}
+
+async fn receive(
+    client: &mut Client,
+    user: &str,
+) -> std::result::Result<Streaming<ReceiveMessagesResponse>, Status> {
+    let user = user.to_owned();
+    let response = client.receive_messages(ReceiveMessagesRequest { user });
+    Ok(response.await?.into_inner())
+}
+
+/// How many messages of the call were taken before it failed.
+fn taken(status: &Status) -> Option<&str> {
+    status.metadata().get(MESSAGES_TAKEN)?.to_str().ok()
+}
+
+#[tokio::test]
+async fn takes_messages_and_hands_them_out() -> Result {
+    let office = Office::open(Limits::default()).await?;
+    let mut client = office.client().await?;
+    let contents = ["在吗", "下午有没有时间一起打游戏", ""];
+    let requests = contents.map(|content| request("jack", "mike", content));
+    let sent = client.send_messages(tokio_stream::iter(requests)).await?;
+    assert_eq!(sent.into_inner().taken, 3);
+
+    let mut messages = receive(&mut client, "mike").await?;
+    for content in contents {
+        let response = messages.message().await?.ok_or("a message is lost")?;
+        let message = response.message.ok_or("it is empty")?;
+        assert_eq!(
+            (message.from.as_str(), message.content.as_str()),
+            ("jack", content)
+        );
+    }
+    Ok(())
+}
+
+/// The clock is paused: it jumps on as soon as nothing else is left to do.
+#[tokio::test(start_paused = true)]
+async fn closes_an_idle_stream_with_ok() -> Result {
+    let office = Office::open(Limits::default()).await?;
+    let mut messages = receive(&mut office.client().await?, "mike").await?;
+    assert_eq!(messages.message().await?, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn refuses_bad_names_and_says_how_many_it_took() -> Result {
+    let office = Office::open(Limits::default()).await?;
+    let mut client = office.client().await?;
+    let long = "界".repeat(65);
+    for (bad, sentence) in [
+        (request("", "mike", "在吗"), "from is empty"),
+        (request(" \t", "mike", "在吗"), "from is empty"),
+        (request("jack", "", "在吗"), "to is empty"),
+        (
+            request(&long, "mike", "在吗"),
+            "from has 65 characters: send at most 64",
+        ),
+        (
+            request("jack", &long, "在吗"),
+            "to has 65 characters: send at most 64",
+        ),
+        (SendMessagesRequest::default(), "message is missing"),
+    ] {
+        let good = request("jack", "mike", "在吗");
+        let requests = tokio_stream::iter([good.clone(), good, bad]);
+        let status = client
+            .send_messages(requests)
+            .await
+            .expect_err("a name is bad");
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), sentence);
+        assert_eq!(taken(&status), Some("2"));
+    }
+    let status = receive(&mut client, "").await.expect_err("a name is bad");
+    assert_eq!(status.message(), "user is empty");
+    let status = receive(&mut client, &long).await.expect_err("too long");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_ends_the_call() -> Result {
+    let office = Office::open(Limits::default()).await?;
+    let mut client = office.client().await?;
+    let long = "界".repeat(MAX_REQUEST_BYTES / 3);
+    let requests = [
+        request("jack", "mike", "在吗"),
+        request("jack", "mike", &long),
+    ];
+    let status = client
+        .send_messages(tokio_stream::iter(requests))
+        .await
+        .expect_err("it is too large");
+    // gRPC's own code for this is RESOURCE_EXHAUSTED; this is tonic's.
+    assert_eq!(status.code(), Code::OutOfRange);
+    assert!(status.message().contains("4096 bytes"), "{status}");
+    assert_eq!(taken(&status), Some("1"));
+    Ok(())
+}
+
+/// One that reads nothing, and one that reads and acknowledges nothing: the
+/// mailbox holds what it holds, and no more is taken.
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_stops_stops_the_sender() -> Result {
+    let limits = Limits::default();
+    let office = Office::open(limits).await?;
+    let mut client = office.client().await?;
+    let _unread = receive(&mut client, "mike").await?;
+
+    let content = "界".repeat(1000);
+    let for_ever = tokio_stream::iter(std::iter::repeat(request("jack", "mike", &content)));
+    let status = client
+        .send_messages(for_ever)
+        .await
+        .expect_err("the mailbox is full");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(taken(&status), Some(limits.messages.to_string().as_str()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_receiver_that_comes_back_goes_on_where_it_was() -> Result {
+    let office = Office::open(Limits::default()).await?;
+    let mut client = office.client().await?;
+    let requests = ["一", "二", "三"].map(|content| request("jack", "mike", content));
+    client.send_messages(tokio_stream::iter(requests)).await?;
+
+    let mut messages = receive(&mut client, "mike").await?;
+    let first = messages.message().await?.ok_or("the first is lost")?;
+    let second = messages.message().await?.ok_or("the second is lost")?;
+    let acknowledge = AcknowledgeMessagesRequest {
+        user: "mike".to_owned(),
+        through: first.number,
+    };
+    client.acknowledge_messages(acknowledge).await?;
+    drop(messages);
+
+    let mut messages = receive(&mut office.client().await?, "mike").await?;
+    assert_eq!(messages.message().await?, Some(second));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_receiver_ends_the_first() -> Result {
+    let office = Office::open(Limits::default()).await?;
+    let mut first = receive(&mut office.client().await?, "mike").await?;
+    let _second = receive(&mut office.client().await?, "mike").await?;
+    let status = first.message().await.expect_err("it was taken over");
+    assert_eq!(status.code(), Code::Aborted);
+    assert_eq!(
+        status.message(),
+        "another receiver has taken the mailbox over"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_every_open_call() -> Result {
+    let office = Office::open(Limits::default()).await?;
+    let mut client = office.client().await?;
+    let mut messages = receive(&mut client, "mike").await?;
+    let (sender, requests) = mpsc::channel(1);
+    sender.send(request("jack", "mike", "在吗")).await?;
+    let mut sending = client.clone();
+    let sending =
+        tokio::spawn(async move { sending.send_messages(ReceiverStream::new(requests)).await });
+    assert!(messages.message().await?.is_some());
+
+    office.stop.send(()).expect("the server runs");
+    let status = messages.message().await.expect_err("the server stops");
+    assert_eq!(status.code(), Code::Unavailable);
+    let status = sending.await?.expect_err("the server stops");
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(taken(&status), Some("1"));
+    office.server.await??;
+    Ok(())
+}
+
+/// Calls that are held up leave room for the others on their connection.
+#[tokio::test(start_paused = true)]
+async fn senders_that_wait_do_not_hold_up_an_acknowledgement() -> Result {
+    let limits = Limits {
+        messages: 1,
+        ..Limits::default()
+    };
+    let office = Office::open(limits).await?;
+    let mut client = office.client().await?;
+    let mut messages = receive(&mut client, "mike").await?;
+    let content = "界".repeat(1000);
+    let mut held_up = JoinSet::new();
+    for _ in 0..100 {
+        let mut client = client.clone();
+        let many = std::iter::repeat_n(request("jack", "mike", &content), 20);
+        held_up.spawn(async move { client.send_messages(tokio_stream::iter(many)).await });
+    }
+    let first = messages.message().await?.ok_or("a message is lost")?;
+    let acknowledge = AcknowledgeMessagesRequest {
+        user: "mike".to_owned(),
+        through: first.number,
+    };
+    // Their patience is longer than this.
+    let second = Duration::from_secs(1);
+    timeout(second, client.acknowledge_messages(acknowledge)).await??;
+    assert!(timeout(second, messages.message()).await??.is_some());
+    Ok(())
+}
+
+/// The server cannot tell a receiver that does not read. It stops all the same.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_wait_for_who_does_not_read() -> Result {
+    let office = Office::open(Limits::default()).await?;
+    let channel = Endpoint::from_shared(format!("http://{}", office.address))?
+        .initial_stream_window_size(65_535)
+        .connect()
+        .await?;
+    let mut client = Client::new(channel);
+    let _unread = receive(&mut client, "mike").await?;
+    let content = "界".repeat(1000);
+    let messages = std::iter::repeat_n(request("jack", "mike", &content), 100);
+    client.send_messages(tokio_stream::iter(messages)).await?;
+
+    let told = Instant::now();
+    office.stop.send(()).expect("the server runs");
+    office.server.await??;
+    assert!(told.elapsed() >= DRAIN, "everything was read");
+    Ok(())
+}
+
+/// The deadline covers the whole call to send: its headers come at its end.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_a_call_to_send() -> Result {
+    let office = Office::open(Limits::default()).await?;
+    let mut client = office.client().await?;
+    let first = tokio_stream::iter([request("jack", "mike", "在吗")]);
+    let mut request = tonic::Request::new(first.chain(tokio_stream::pending()));
+    request.set_timeout(Duration::from_secs(30));
+    let status = client
+        .send_messages(request)
+        .await
+        .expect_err("it never ends");
+    assert_eq!(status.code(), Code::Cancelled);
+    assert_eq!(status.message(), "Timeout expired");
+
+    // What was taken stays.
+    let mut messages = receive(&mut client, "mike").await?;
+    assert!(messages.message().await?.is_some());
+    Ok(())
+}

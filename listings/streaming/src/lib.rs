@@ -1,0 +1,164 @@
+//! The till of a small shop: one method of each of the four kinds.
+
+use std::{pin::Pin, time::Duration};
+
+use tokio::{net::TcpListener, sync::oneshot, time};
+use tokio_stream::{Stream, StreamExt};
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{self, Server, server::TcpIncoming},
+};
+
+use crate::pb::{
+    AddUpRequest, AddUpResponse, GetPriceRequest, GetPriceResponse, ListPricesRequest,
+    ListPricesResponse, ScanRequest, ScanResponse,
+    till_service_server::{TillService, TillServiceServer},
+};
+
+/// What the build script generated from `till/v1/till.proto`.
+pub mod pb {
+    tonic::include_proto!("till.v1");
+}
+
+// ANCHOR: prices
+/// What the shop has, and what it costs in cents.
+pub const PRICES: [(&str, u64); 3] = [("bread", 320), ("milk", 145), ("茶", 480)];
+// ANCHOR_END: prices
+
+/// How long the calls that are under way get to end once the server is told to.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// How often an idle connection is asked whether the other end is still there.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long it may take to say so.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+// ANCHOR: responses
+/// Any stream of responses, whatever it is made of.
+type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+// ANCHOR_END: responses
+
+/// The service. It has no state, so one value serves every call.
+#[derive(Debug, Default)]
+pub struct Till;
+
+#[tonic::async_trait]
+impl TillService for Till {
+    // ANCHOR: get_price
+    async fn get_price(
+        &self,
+        request: Request<GetPriceRequest>,
+    ) -> Result<Response<GetPriceResponse>, Status> {
+        let cents = price(&request.into_inner().article)?;
+        Ok(Response::new(GetPriceResponse { cents }))
+    }
+    // ANCHOR_END: get_price
+
+    // ANCHOR: list_prices
+    type ListPricesStream = Responses<ListPricesResponse>;
+
+    async fn list_prices(
+        &self,
+        _: Request<ListPricesRequest>,
+    ) -> Result<Response<Self::ListPricesStream>, Status> {
+        let prices = tokio_stream::iter(PRICES).map(|(article, cents)| {
+            Ok(ListPricesResponse {
+                article: article.to_owned(),
+                cents,
+            })
+        });
+        Ok(Response::new(Box::pin(prices)))
+    }
+    // ANCHOR_END: list_prices
+
+    // ANCHOR: add_up
+    async fn add_up(
+        &self,
+        request: Request<Streaming<AddUpRequest>>,
+    ) -> Result<Response<AddUpResponse>, Status> {
+        let mut requests = request.into_inner();
+        let mut sum = AddUpResponse::default();
+        while let Some(AddUpRequest { article }) = requests.message().await? {
+            sum.cents += price(&article)?;
+            sum.articles += 1;
+        }
+        Ok(Response::new(sum))
+    }
+    // ANCHOR_END: add_up
+
+    // ANCHOR: scan
+    type ScanStream = Responses<ScanResponse>;
+
+    async fn scan(
+        &self,
+        request: Request<Streaming<ScanRequest>>,
+    ) -> Result<Response<Self::ScanStream>, Status> {
+        let mut sum_cents = 0;
+        let responses = request.into_inner().map(move |request| {
+            let ScanRequest { article } = request?;
+            let cents = price(&article)?;
+            sum_cents += cents;
+            tracing::info!(article, sum_cents, "scanned");
+            Ok(ScanResponse {
+                article,
+                cents,
+                sum_cents,
+            })
+        });
+        Ok(Response::new(Box::pin(responses)))
+    }
+    // ANCHOR_END: scan
+}
+
+// ANCHOR: price
+/// What an article costs, in cents.
+fn price(article: &str) -> Result<u64, Status> {
+    PRICES
+        .iter()
+        .find_map(|&(name, cents)| (name == article).then_some(cents))
+        .ok_or_else(|| {
+            // Not all of it: a status has little room.
+            let sentence = format!("there is no \"{article:.40}\": ask for the prices");
+            Status::not_found(sentence)
+        })
+}
+// ANCHOR_END: price
+
+// ANCHOR: serve
+/// Serves the till on `listener` until `shutdown` resolves, and returns when the
+/// calls that are under way have ended, after [`DRAIN`] at most. Calls that are
+/// open then end with the runtime.
+///
+/// # Errors
+///
+/// Fails if the transport does, for instance when connections can no longer be
+/// accepted.
+pub async fn serve(
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), transport::Error> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let (stop, stopped) = oneshot::channel();
+    let server = Server::builder()
+        // Between messages nothing is sent, so a peer that has vanished would
+        // not be missed.
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(TillServiceServer::new(Till))
+        .serve_with_incoming_shutdown(incoming, async {
+            shutdown.await;
+            // The other end is below: it is gone only if the server is.
+            stop.send(()).ok();
+        });
+    let drained = async {
+        if stopped.await.is_ok() {
+            time::sleep(DRAIN).await;
+        }
+    };
+    tokio::select! {
+        result = server => result,
+        () = drained => Ok(()),
+    }
+}
+// ANCHOR_END: serve
