@@ -1,0 +1,117 @@
+//! The registry behind layers that others wrote, and keep.
+
+use std::{any::Any, path::PathBuf};
+
+use http::{
+    HeaderName,
+    header::{AUTHORIZATION, COOKIE},
+};
+use tokio::net::TcpListener;
+use tonic::{
+    Status,
+    body::Body,
+    service::LayerExt,
+    transport::{self, Server, server::TcpIncoming},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    classify::{GrpcCode, GrpcErrorsAsFailures, SharedClassifier},
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    sensitive_headers::SetSensitiveRequestHeadersLayer,
+    trace::{DefaultOnEos, DefaultOnResponse, TraceLayer},
+};
+use tracing::{Level, Span};
+
+use crate::{
+    KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, callers::API_KEY, drained, keys::KeyLayer,
+    pb::person_service_server::PersonServiceServer, registry::Registry,
+};
+
+// ANCHOR: serve
+/// Serves the registry to those who are in the file `keys` when they call, and
+/// its health to everybody; otherwise as [`crate::serve`].
+///
+/// # Errors
+///
+/// Fails if the transport does.
+pub async fn serve(
+    listener: TcpListener,
+    keys: PathBuf,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), transport::Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter
+        .set_serving::<PersonServiceServer<Registry>>()
+        .await;
+    // For one service: the layer keeps its name, by which calls find it.
+    let people = PersonServiceServer::new(Registry::default());
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        // First of all: whoever prints these from here on prints `Sensitive`.
+        .layer(SetSensitiveRequestHeadersLayer::new([
+            HeaderName::from_static(API_KEY),
+            AUTHORIZATION,
+            COOKIE,
+        ]))
+        // Gives each call a number of its own, unless it has one.
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(
+            TraceLayer::new(SharedClassifier::new(failures()))
+                .make_span_with(span)
+                .on_request(begins)
+                .on_response(DefaultOnResponse::new().level(Level::INFO))
+                .on_eos(DefaultOnEos::new().level(Level::INFO)),
+        )
+        .layer(PropagateRequestIdLayer::x_request_id())
+        // Behind the trace, which so sees what a panic became.
+        .layer(CatchPanicLayer::custom(panicked))
+        .add_service(health)
+        // For this service alone, and under its name.
+        .add_service(KeyLayer::new(keys).named_layer(people));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    drained(shutdown, |stop| {
+        server.serve_with_incoming_shutdown(incoming, async {
+            stop.await.ok();
+        })
+    })
+    .await
+}
+// ANCHOR_END: serve
+
+// ANCHOR: span
+/// What stands before each line that is logged during a call.
+fn span<B>(request: &http::Request<B>) -> Span {
+    let id = request.headers().get("x-request-id");
+    let id = id.and_then(|id| id.to_str().ok());
+    tracing::info_span!("call", id)
+}
+
+/// The first line of a call.
+fn begins<B>(request: &http::Request<B>, _: &Span) {
+    tracing::info!(method = request.uri().path(), "request");
+    tracing::debug!(metadata = ?request.headers());
+}
+// ANCHOR_END: span
+
+// ANCHOR: failures
+/// What is logged as an error: all but `OK`, and what is a caller's own doing. The
+/// list is this service's: whoever adds a status to it thinks of the log.
+fn failures() -> GrpcErrorsAsFailures {
+    GrpcErrorsAsFailures::new()
+        .with_success(GrpcCode::InvalidArgument)
+        .with_success(GrpcCode::NotFound)
+        .with_success(GrpcCode::PermissionDenied)
+        .with_success(GrpcCode::Unauthenticated)
+        .with_success(GrpcCode::Unimplemented)
+        .with_success(GrpcCode::Cancelled)
+}
+// ANCHOR_END: failures
+
+// ANCHOR: panicked
+/// The response to a call whose handler has panicked. What it said is ours to
+/// know: the panic hook has printed it.
+pub fn panicked(_: Box<dyn Any + Send>) -> http::Response<Body> {
+    Status::internal("the server has made a mistake").into_http()
+}
+// ANCHOR_END: panicked

@@ -1,0 +1,149 @@
+//! `metadata-client [URI [METHOD]]` makes a call of each kind, or only one, and
+//! prints what comes when: `get-price`, `list-prices`, `add-up` or `scan`.
+
+use std::{env, time::Duration};
+
+use anyhow::{Context, bail};
+use metadata::pb::{
+    AddUpRequest, GetPriceRequest, ListPricesRequest, ScanRequest,
+    till_service_client::TillServiceClient,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Streaming,
+    metadata::{BinaryMetadataValue, MetadataMap},
+    transport::{Channel, Endpoint},
+};
+
+type Client = TillServiceClient<Channel>;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut args = env::args().skip(1);
+    let uri = args.next().unwrap_or("http://127.0.0.1:50051".to_owned());
+
+    let channel = Endpoint::from_shared(uri.clone())
+        .with_context(|| format!("{uri:?} is not a URI"))?
+        .connect_timeout(Duration::from_secs(5))
+        // Until a response begins.
+        .timeout(Duration::from_secs(5))
+        .connect()
+        .await
+        .with_context(|| format!("cannot reach {uri}"))?;
+    let mut client = Client::new(channel);
+
+    match args.next().as_deref() {
+        Some("get-price") => get_price(&mut client).await,
+        Some("list-prices") => list_prices(&mut client).await,
+        Some("add-up") => add_up(&mut client).await,
+        Some("scan") => scan(&mut client).await,
+        Some(other) => bail!("{other:?} is no method: say get-price, list-prices, add-up or scan"),
+        None => {
+            get_price(&mut client).await?;
+            list_prices(&mut client).await?;
+            add_up(&mut client).await?;
+            scan(&mut client).await
+        }
+    }
+}
+
+// ANCHOR: request
+/// A request, with what we say of ourselves.
+fn request<T>(message: T) -> anyhow::Result<Request<T>> {
+    let mut request = Request::new(message);
+    let metadata = request.metadata_mut();
+    let name = BinaryMetadataValue::from_bytes("李雷".as_bytes());
+    metadata.insert_bin("name-bin", name);
+    for voucher in ["SPRING-5", "TEA-10"] {
+        let mut voucher: tonic::metadata::AsciiMetadataValue = voucher.parse()?;
+        voucher.set_sensitive(true);
+        metadata.append("voucher", voucher);
+    }
+    Ok(request)
+}
+// ANCHOR_END: request
+
+// ANCHOR: show
+fn show_headers(call: &str, headers: &MetadataMap) -> anyhow::Result<()> {
+    let vouchers = headers.get("vouchers").context("no vouchers")?.to_str()?;
+    let greeting = headers.get_bin("greeting-bin").context("no greeting")?;
+    let greeting = greeting.to_bytes()?;
+    let greeting = str::from_utf8(&greeting)?;
+    println!("{call}: headers: {greeting}, vouchers: {vouchers}");
+    Ok(())
+}
+
+fn show_trailers(call: &str, trailers: &MetadataMap) -> anyhow::Result<()> {
+    let articles = trailers.get("articles").context("no articles")?.to_str()?;
+    let cents = trailers.get("cents").context("no cents")?.to_str()?;
+    println!("{call}: trailers: articles: {articles}, cents: {cents}");
+    Ok(())
+}
+// ANCHOR_END: show
+
+// ANCHOR: get_price
+async fn get_price(client: &mut Client) -> anyhow::Result<()> {
+    let article = "茶".to_owned();
+    let response = client
+        .get_price(request(GetPriceRequest { article })?)
+        .await?;
+    // Both, as one map: the call has ended.
+    show_headers("get price", response.metadata())?;
+    show_trailers("get price", response.metadata())?;
+    println!("get price: {} cents", response.into_inner().cents);
+    Ok(())
+}
+// ANCHOR_END: get_price
+
+async fn list_prices(client: &mut Client) -> anyhow::Result<()> {
+    let response = client.list_prices(request(ListPricesRequest {})?).await?;
+    show_headers("list prices", response.metadata())?;
+    let mut prices = response.into_inner();
+    while let Some(price) = prices.message().await? {
+        println!("list prices: {} {} cents", price.article, price.cents);
+    }
+    ended("list prices", prices).await
+}
+
+async fn add_up(client: &mut Client) -> anyhow::Result<()> {
+    let articles = ["bread", "milk", "茶"].map(|article| AddUpRequest {
+        article: article.to_owned(),
+    });
+    let response = client
+        .add_up(request(tokio_stream::iter(articles))?)
+        .await?;
+    show_headers("add up", response.metadata())?;
+    show_trailers("add up", response.metadata())?;
+    let sum = response.into_inner();
+    println!("add up: {} articles, {} cents", sum.articles, sum.cents);
+    Ok(())
+}
+
+// ANCHOR: scan
+async fn scan(client: &mut Client) -> anyhow::Result<()> {
+    let (articles, requests) = mpsc::channel(1);
+    let response = client.scan(request(ReceiverStream::new(requests))?).await?;
+    show_headers("scan", response.metadata())?;
+
+    let mut lines = response.into_inner();
+    for article in ["bread", "milk", "茶"] {
+        println!("scan: we send {article}");
+        let article = article.to_owned();
+        articles.send(ScanRequest { article }).await?;
+        let line = lines.message().await?.context("the till is silent")?;
+        println!("scan: {} {} cents", line.article, line.cents);
+    }
+    drop(articles);
+    ended("scan", lines).await
+}
+
+/// Reads a stream to its end, behind which the trailers are.
+async fn ended<T>(call: &str, mut responses: Streaming<T>) -> anyhow::Result<()> {
+    if responses.message().await?.is_some() {
+        bail!("the till says more than was asked");
+    }
+    let trailers = responses.trailers().await?.context("no trailers")?;
+    show_trailers(call, &trailers)
+}
+// ANCHOR_END: scan
