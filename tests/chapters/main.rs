@@ -1,4 +1,25 @@
-//! A module for each chapter: what its programs do, run as processes.
+//! What each chapter's programs do, as its reader runs them.
 
+mod bidirectional_streams;
+mod deadlines;
+mod errors;
 mod hello_world;
+mod interceptors;
+mod metadata;
+mod one_way_streams;
 mod setup;
+mod streaming;
+
+use std::net::SocketAddr;
+
+use harness::Result;
+use tokio::net::TcpListener;
+use tonic::transport::{server::Router, server::TcpIncoming};
+
+/// Serves in this process on a free port, until the runtime ends.
+async fn serving(router: Router) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(router.serve_with_incoming(TcpIncoming::from(listener)));
+    Ok(address)
+}
