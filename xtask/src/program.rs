@@ -2,8 +2,8 @@
 
 use std::{
     io::{BufRead, BufReader, PipeReader, Write},
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    process::{self, Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -11,8 +11,9 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 
 /// No program of the book takes this long for a line or for its end: one that
-/// does hangs, and is killed.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// does hangs, and is killed. (`cargo run` may have to build first, or wait for
+/// another build, on a machine that has other things to do.)
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A running program. Dropping it kills it.
 #[derive(Debug)]
@@ -134,6 +135,7 @@ impl Program {
     }
 
     fn spawn(mut command: Command, input: Stdio) -> Result<(Self, Option<ChildStdin>)> {
+        take_ctrl_c();
         let shown = format!("{command:?}");
         let (reader, writer) = std::io::pipe()?;
         let mut child = command
@@ -330,6 +332,17 @@ impl Keyboard {
     }
 }
 
+/// A shell starts what runs in its background with SIGINT ignored. Programs that
+/// we start would inherit that, and those that leave Ctrl-C to the system would
+/// not end at it. What has a handler here is the system's default for them.
+fn take_ctrl_c() {
+    static TAKEN: Once = Once::new();
+    TAKEN.call_once(|| {
+        // As the system's default, but for the code, which a shell would give.
+        ctrlc::set_handler(|| process::exit(130)).ok();
+    });
+}
+
 /// Sends the signal `name` to a process of ours.
 fn send(pid: u32, name: &str) -> Result<()> {
     #[cfg(unix)]
@@ -354,4 +367,34 @@ fn code(status: ExitStatus) -> i32 {
         return 128 + signal;
     }
     status.code().unwrap_or(-1)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ctrl_c_ends_a_program_that_has_no_handler() -> Result<()> {
+        let (mut cat, _keyboard) = Program::start_with_keyboard(Command::new("cat"))?;
+        cat.interrupt()?;
+        assert_eq!(cat.end()?.code, 130);
+        Ok(())
+    }
+
+    /// The same test, as the background of a shell would run it.
+    #[test]
+    fn and_where_ctrl_c_is_ignored() -> Result<()> {
+        let output = Command::new("sh")
+            .args(["-c", "trap '' INT; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe()?)
+            .args([
+                "--exact",
+                "program::tests::ctrl_c_ends_a_program_that_has_no_handler",
+            ])
+            .output()?;
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{printed}");
+        assert!(printed.contains("1 passed"), "{printed}");
+        Ok(())
+    }
 }
