@@ -11,10 +11,12 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::TcpListener,
     path::PathBuf,
     process::Command,
     sync::{Arc, LazyLock, Mutex, PoisonError},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -304,6 +306,9 @@ impl Session {
                 ended.push((killed.step, killed.end()?));
                 continue;
             }
+            if let (Ports::AsTyped, Some(address)) = (ports, &step.listens) {
+                wait_until_free(address)?;
+            }
             let command = step.command(built, ports, &addresses)?;
             let (mut program, mut keyboard) = Program::start_with_keyboard(command)?;
             if let Some(shown) = &step.listens {
@@ -354,6 +359,21 @@ impl Session {
         }
         Ok(files)
     }
+}
+
+/// Waits until a program may listen on `address`. The pages' ports are among those
+/// that the system gives to clients: one of them holds its port for a minute after
+/// its connection has ended, and nobody tells when it is free.
+fn wait_until_free(address: &str) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(120);
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = TcpListener::bind(address) {
+        if Instant::now() > deadline {
+            bail!("{address} is not free ({error}): end the program that has it");
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
 }
 
 impl Running<'_> {
