@@ -22,7 +22,9 @@ type Client = TillServiceClient<Channel>;
 /// The deadline of the calls that have one.
 const DEADLINE: Duration = Duration::from_millis(200);
 
-#[tokio::main]
+// One thread: what was asked of the connection has been written when `main` goes on.
+// With more, a program that ends here may be faster than its own cancellation.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let mut args = env::args().skip(1);
     let uri = args.next().unwrap_or("http://127.0.0.1:50051".to_owned());
