@@ -44,6 +44,7 @@ fn code(code: Code) -> String {
     let name = match code {
         Code::Unauthenticated => "UNAUTHENTICATED",
         Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::Unknown => "UNKNOWN",
         Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
         other => return format!("{other:?}"),
     };

@@ -82,7 +82,6 @@ pub fn check(url: &Url) -> anyhow::Result<()> {
 }
 // ANCHOR_END: check
 
-// ANCHOR: http
 /// For questions to an issuer: it waits for so long and no longer, and goes nowhere
 /// else, however much it is asked to.
 ///
@@ -113,4 +112,3 @@ pub async fn get<T: DeserializeOwned>(http: &reqwest::Client, url: &Url) -> anyh
     }
     serde_json::from_slice(&body).with_context(|| format!("cannot understand {url}"))
 }
-// ANCHOR_END: http

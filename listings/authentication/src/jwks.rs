@@ -194,7 +194,6 @@ async fn keep(
 }
 // ANCHOR_END: keep
 
-// ANCHOR: usable
 /// A JWK Set, with each key still to be understood: one that we do not know must not
 /// make the others useless.
 #[derive(Deserialize)]
@@ -229,4 +228,3 @@ fn usable(key: &Jwk) -> Option<(String, Arc<DecodingKey>)> {
     let whole = key.try_get_as_bytes().is_ok_and(|point| point.len() == 65);
     whole.then(|| (name, Arc::new(key)))
 }
-// ANCHOR_END: usable

@@ -21,7 +21,6 @@ use crate::{AUDIENCE, discovery::Discovery, secrets};
 /// and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
-// ANCHOR: grant
 /// What a token is got with.
 #[derive(Clone, Debug)]
 pub enum Grant {
@@ -43,7 +42,6 @@ pub enum Grant {
         token: RefreshToken,
     },
 }
-// ANCHOR_END: grant
 
 /// The token that calls go with, always a fresh one. A clone shares it, and the last
 /// one that is dropped ends the task that fetches it.
@@ -71,7 +69,6 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    // ANCHOR: start
     /// Gets the first token, and goes on doing so.
     ///
     /// # Errors
@@ -95,7 +92,6 @@ impl Tokens {
             _keeper: Arc::new(keeper),
         }
     }
-    // ANCHOR_END: start
 
     /// With what somebody has got who has just logged in.
     ///
@@ -192,7 +188,6 @@ fn header(token: &AccessToken) -> anyhow::Result<AsciiMetadataValue> {
 }
 
 impl Grant {
-    // ANCHOR: token
     /// Asks for a token.
     async fn token(&mut self, http: &reqwest::Client, issuer: &Discovery) -> anyhow::Result<Token> {
         let asked = Instant::now();
@@ -226,7 +221,6 @@ impl Grant {
         }
         Token::new(&response, asked)
     }
-    // ANCHOR_END: token
 }
 
 // ANCHOR: explain

@@ -132,7 +132,6 @@ pub async fn page(State(issuer): State<Arc<Issuer>>, Query(asked): Query<Asked>)
     }
 }
 
-// ANCHOR: log_in
 /// Takes what was filled in, and sends the browser back with a code.
 pub async fn log_in(
     State(issuer): State<Arc<Issuer>>,
@@ -163,4 +162,3 @@ pub async fn log_in(
         Err(_) => issuer.back(uri, &asked, "error", "temporarily_unavailable"),
     }
 }
-// ANCHOR_END: log_in

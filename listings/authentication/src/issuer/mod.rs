@@ -33,7 +33,6 @@ const SCOPES: [&str; 2] = ["accounts.read", "accounts.write"];
 /// Whom it makes tokens for: our service, and one more.
 pub const SERVICES: [&str; 2] = [AUDIENCE, "https://mail.example.com"];
 
-// ANCHOR: settings
 /// What an issuer knows from the start.
 #[derive(Clone)]
 pub struct Settings {
@@ -49,7 +48,6 @@ pub struct Settings {
     /// People, and their passwords.
     pub people: Vec<(String, String)>,
 }
-// ANCHOR_END: settings
 
 /// See the module.
 pub struct Issuer {
@@ -85,7 +83,6 @@ impl Issuer {
         })
     }
 
-    // ANCHOR: rotate
     /// Publishes a new key, signs with it in a while, and takes the old one back when
     /// the last token that it has signed has expired.
     ///
@@ -109,7 +106,6 @@ impl Issuer {
         tracing::info!("revoked: there is a new key, and no other");
         Ok(())
     }
-    // ANCHOR_END: rotate
 
     fn access_token(&self, grant: &grants::Grant) -> anyhow::Result<String> {
         let iat = jsonwebtoken::get_current_timestamp();
@@ -154,7 +150,6 @@ pub async fn serve(
     .await
 }
 
-// ANCHOR: discovery
 async fn discovery(State(issuer): State<Arc<Issuer>>) -> Json<Value> {
     let name = &issuer.settings.name;
     Json(json!({
@@ -174,7 +169,6 @@ async fn discovery(State(issuer): State<Arc<Issuer>>) -> Json<Value> {
 async fn jwks(State(issuer): State<Arc<Issuer>>) -> Json<Value> {
     Json(json!({ "keys": issuer.keys.published() }))
 }
-// ANCHOR_END: discovery
 
 /// The scopes that were asked for, if there are no others among them.
 fn scopes(asked: &str) -> Option<String> {

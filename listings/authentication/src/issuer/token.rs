@@ -43,7 +43,6 @@ pub struct Asked {
 /// An error of OAuth.
 type Refused = &'static str;
 
-// ANCHOR: token
 /// Gives a token, or says why not.
 pub async fn token(
     State(issuer): State<Arc<Issuer>>,
@@ -91,10 +90,8 @@ pub async fn token(
     };
     (status, [(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response()
 }
-// ANCHOR_END: token
 
 impl Issuer {
-    // ANCHOR: of_service
     /// A service that acts for itself shows its secret.
     fn of_service(&self, headers: &HeaderMap, asked: &Asked) -> Result<Grant, Refused> {
         let (id, secret) = basic(headers).ok_or("invalid_client")?;
@@ -112,7 +109,6 @@ impl Issuer {
             audience: asked.resource.clone(),
         })
     }
-    // ANCHOR_END: of_service
 
     // ANCHOR: of_code
     /// A program that a person has logged in with shows that it is the one that sent
