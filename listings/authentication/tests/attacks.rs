@@ -4,9 +4,9 @@ mod support;
 #[path = "support/attacks.rs"]
 mod table;
 
-use authentication::pb::GetBalanceRequest;
-use jsonwebtoken::get_current_timestamp;
-use serde_json::json;
+use authentication::{AUDIENCE, es256, pb::GetBalanceRequest};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, get_current_timestamp};
+use serde_json::{Value, json};
 use support::{EAGER, FakeIssuer, Key, Result, Running, with};
 
 #[tokio::test]
@@ -67,5 +67,29 @@ async fn those_get_in_who_should() -> Result {
     let value = format!("bearer {}", key.sign(&issuer.claims())).parse()?;
     request.metadata_mut().insert("authorization", value);
     client.get_balance(request).await?;
+    Ok(())
+}
+
+/// What the library lets pass, unless it is told more.
+#[tokio::test]
+async fn the_library_compares_what_is_there_and_asks_for_an_expiry_alone() -> Result {
+    let key = Key::new("good");
+    let issuer = FakeIssuer::start(&[&key]).await?;
+    let public = DecodingKey::from_jwk(&serde_json::from_value(key.jwk())?)?;
+    es256::install();
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.set_issuer(&[&issuer.name]);
+    validation.set_audience(&[AUDIENCE]);
+    let soon = get_current_timestamp() + 300;
+    let passes = |claims| decode::<Value>(key.sign(&claims), &public, &validation).is_ok();
+    assert!(passes(json!({ "exp": soon })));
+    assert!(passes(json!({ "exp": soon, "nbf": soon })));
+    assert!(passes(
+        json!({ "exp": soon, "iss": issuer.name, "aud": AUDIENCE })
+    ));
+    assert!(!passes(json!({})));
+    assert!(!passes(
+        json!({ "exp": soon, "aud": "https://mail.example.com" })
+    ));
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use authentication::{
     channel,
@@ -13,7 +16,7 @@ use authentication::{
 };
 use serde_json::Value;
 use support::{Result, real_issuer, server_of, teller};
-use tokio::time;
+use tokio::{task::JoinSet, time};
 
 /// The keys that the issuer publishes, by name.
 async fn published(name: &str) -> Result<Vec<String>> {
@@ -74,37 +77,42 @@ async fn a_new_key_that_signs_leaves_the_old_one_in_force() -> Result {
     Ok(())
 }
 
-/// Tokens live four seconds, and a new key is published each second.
+/// A new key is published each second, and signs a second later. One caller keeps the token
+/// that it has got from the first key, and others come with new ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_keys_are_rotated() -> Result {
-    let life = Duration::from_secs(4);
-    let ahead = Duration::from_secs(1);
-    let (issuer, name) = real_issuer(life, ahead).await?;
+    let second = Duration::from_secs(1);
+    let (issuer, name) = real_issuer(3600 * second, second).await?;
     let freshness = Freshness {
-        refresh: Duration::from_millis(200),
-        cooldown: Duration::from_millis(100),
+        refresh: second / 5,
+        cooldown: second / 10,
         ..Freshness::default()
     };
-    let server = server_of(&name, freshness).await?;
-    let http = http_client()?;
-    let discovery = Discovery::of(&http, &name).await?;
-    let tokens = Tokens::fetch(http, discovery, teller("accounts.read")).await?;
-    let client = channel::connect(&server.uri, server.authority.clone(), &tokens).await?;
-
+    let server = Arc::new(server_of(&name, freshness).await?);
     let began = Instant::now();
-    let mut callers = tokio::task::JoinSet::new();
-    for _ in 0..4 {
-        let mut client = client.clone();
+    let mut callers = JoinSet::new();
+    for calls_with_a_token in [u32::MAX, 20, 20, 20] {
+        let (server, name) = (Arc::clone(&server), name.clone());
         callers.spawn(async move {
-            while began.elapsed() < Duration::from_secs(6) {
-                client.get_balance(GetBalanceRequest {}).await?;
+            while began.elapsed() < 6 * second {
+                let http = http_client()?;
+                let discovery = Discovery::of(&http, &name).await?;
+                let tokens = Tokens::fetch(http, discovery, teller("accounts.read")).await?;
+                let authority = server.authority.clone();
+                let mut client = channel::connect(&server.uri, authority, &tokens).await?;
+                for _ in 0..calls_with_a_token {
+                    client.get_balance(GetBalanceRequest {}).await?;
+                    if began.elapsed() >= 6 * second {
+                        break;
+                    }
+                }
             }
-            Ok::<_, tonic::Status>(())
+            anyhow::Ok(())
         });
     }
     let rotating = async {
         loop {
-            time::sleep(Duration::from_secs(1)).await;
+            time::sleep(second).await;
             if let Err(error) = issuer.rotate() {
                 break error;
             }

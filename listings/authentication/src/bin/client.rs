@@ -1,6 +1,6 @@
-//! `authentication-client [URI [ISSUER [SECRETS [SCOPE [SECONDS]]]]]` is a service that
-//! calls the accounts for itself, with the secret in the folder SECRETS. If it is told
-//! SECONDS, it calls for so long, and counts.
+//! `authentication-client [URI [ISSUER [SECRETS [SCOPE [SECONDS [LEVEL]]]]]]` is a
+//! service that calls the accounts for itself, with the secret in the folder SECRETS. If
+//! it is told SECONDS, it calls for so long, and counts.
 
 use std::{
     env, fs,

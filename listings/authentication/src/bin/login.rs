@@ -1,5 +1,5 @@
-//! `authentication-login [URI [ISSUER [SECRETS]]]` logs a person in with their browser,
-//! and shows their balance.
+//! `authentication-login [URI [ISSUER [SECRETS [LEVEL]]]]` logs a person in with their
+//! browser, and shows their balance.
 
 use std::{env, path::Path};
 
