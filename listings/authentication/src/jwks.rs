@@ -47,8 +47,8 @@ impl Default for Freshness {
 #[derive(Clone, Debug)]
 pub struct Keys {
     known: watch::Receiver<Arc<Known>>,
-    /// How many attempts somebody wants there to have been.
-    wanted: Arc<watch::Sender<u64>>,
+    /// Somebody wants to know what the issuer says from then on.
+    wanted: Arc<watch::Sender<Instant>>,
     freshness: Freshness,
     _keeper: Arc<JoinSet<()>>,
 }
@@ -68,9 +68,9 @@ struct Known {
     keys: Arc<HashMap<String, Arc<DecodingKey>>>,
     /// When they were fetched.
     fetched: Instant,
-    /// When they were last asked for, and how often that was.
-    attempted: Instant,
-    attempts: u64,
+    /// When the issuer was last asked, and when that was over.
+    asked: Instant,
+    over: Instant,
     /// Whether it went well then.
     well: bool,
 }
@@ -86,6 +86,7 @@ impl Keys {
         url: Url,
         freshness: Freshness,
     ) -> anyhow::Result<Self> {
+        let asked = Instant::now();
         let keys = fetch(&http, &url)
             .await
             .with_context(|| format!("cannot fetch the keys at {url}"))?;
@@ -93,11 +94,11 @@ impl Keys {
         let (publish, known) = watch::channel(Arc::new(Known {
             keys: Arc::new(keys),
             fetched: now,
-            attempted: now,
-            attempts: 1,
+            asked,
+            over: now,
             well: true,
         }));
-        let wanted = Arc::new(watch::Sender::new(1));
+        let wanted = Arc::new(watch::Sender::new(asked));
         let mut keeper = JoinSet::new();
         keeper.spawn(keep(http, url, freshness, publish, wanted.subscribe()));
         Ok(Self {
@@ -119,16 +120,14 @@ impl Keys {
         let mut known = self.known.clone();
         let now = Arc::clone(&known.borrow());
         let found = now.find(name, self.freshness.stale);
-        if found.is_ok() || now.attempted.elapsed() < self.freshness.cooldown {
+        if found.is_ok() || now.over.elapsed() < self.freshness.cooldown {
             return found;
         }
-        let next = now.attempts + 1;
-        self.wanted.send_if_modified(|wanted| {
-            let first = *wanted < next;
-            *wanted = next.max(*wanted);
-            first
-        });
-        let newer = known.wait_for(|known| known.attempts >= next).await;
+        // What is under way may have been answered before the key was there.
+        let from = Instant::now();
+        self.wanted
+            .send_modify(|wanted| *wanted = from.max(*wanted));
+        let newer = known.wait_for(|known| known.asked >= from).await;
         let newer = newer.map_err(|_| NoKey::Unavailable)?;
         newer.find(name, self.freshness.stale)
     }
@@ -156,7 +155,7 @@ async fn keep(
     url: Url,
     freshness: Freshness,
     publish: watch::Sender<Arc<Known>>,
-    mut wanted: watch::Receiver<u64>,
+    mut wanted: watch::Receiver<Instant>,
 ) {
     loop {
         let last = Arc::clone(&publish.borrow());
@@ -166,13 +165,14 @@ async fn keep(
             freshness.cooldown.min(freshness.refresh)
         };
         tokio::select! {
-            () = time::sleep_until(last.attempted + wait) => {}
-            asked = wanted.wait_for(|wanted| *wanted > last.attempts) => {
-                if asked.is_err() {
+            () = time::sleep_until(last.over + wait) => {}
+            wanted = wanted.wait_for(|wanted| *wanted > last.asked) => {
+                if wanted.is_err() {
                     return; // nobody can ask any more
                 }
             }
         }
+        let asked = Instant::now();
         let fetched = fetch(&http, &url).await;
         let now = Instant::now();
         let known = Known {
@@ -185,8 +185,8 @@ async fn keep(
                     Arc::clone(&last.keys)
                 }
             },
-            attempted: now,
-            attempts: last.attempts + 1,
+            asked,
+            over: now,
         };
         tracing::debug!(keys = known.keys.len(), "keys");
         publish.send_replace(Arc::new(known));

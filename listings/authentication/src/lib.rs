@@ -19,6 +19,7 @@ pub mod channel;
 pub mod discovery;
 pub mod es256;
 pub mod expiry;
+pub mod grant;
 pub mod issuer;
 pub mod jwks;
 pub mod layer;

@@ -22,11 +22,7 @@ use tokio::{
 };
 use url::Url;
 
-use crate::{
-    AUDIENCE,
-    discovery::Discovery,
-    tokens::{Tokens, explain},
-};
+use crate::{AUDIENCE, discovery::Discovery, grant::explain, tokens::Tokens};
 
 /// How long a person may take.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);

@@ -3,11 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
-use oauth2::{
-    AccessToken, AuthType, ClientId, ClientSecret, RefreshToken, RequestTokenError, Scope,
-    TokenResponse, TokenUrl,
-    basic::{BasicClient, BasicTokenResponse},
-};
+use oauth2::{AccessToken, ClientId, TokenResponse, basic::BasicTokenResponse};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -15,33 +11,11 @@ use tokio::{
 };
 use tonic::{Request, Status, metadata::AsciiMetadataValue, service::Interceptor};
 
-use crate::{AUDIENCE, discovery::Discovery, secrets};
+use crate::{discovery::Discovery, grant::Grant, secrets};
 
 /// How long we wait before we ask again an issuer that has given no token: at first,
 /// and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-
-/// What a token is got with.
-#[derive(Clone, Debug)]
-pub enum Grant {
-    /// A service's own secret, and what it asks to be allowed.
-    ClientCredentials {
-        /// Its name.
-        id: ClientId,
-        /// What it knows.
-        secret: ClientSecret,
-        /// Scopes, with blanks between.
-        scope: String,
-    },
-    /// What came with the last token when a person had logged in. Each is good for
-    /// one time.
-    Refresh {
-        /// The name of the program that they have logged in with.
-        id: ClientId,
-        /// It.
-        token: RefreshToken,
-    },
-}
 
 /// The token that calls go with, always a fresh one. A clone shares it, and the last
 /// one that is dropped ends the task that fetches it.
@@ -79,7 +53,7 @@ impl Tokens {
         issuer: Discovery,
         mut grant: Grant,
     ) -> anyhow::Result<Self> {
-        let token = grant.token(&http, &issuer).await?;
+        let token = Token::ask(&mut grant, &http, &issuer).await?;
         Ok(Self::keep(token, http, issuer, grant))
     }
 
@@ -140,7 +114,7 @@ async fn renew(
     let mut at = publish.borrow().refresh_at();
     loop {
         time::sleep_until(at).await;
-        match grant.token(&http, &issuer).await {
+        match Token::ask(&mut grant, &http, &issuer).await {
             Ok(token) => {
                 tracing::debug!(life = ?token.life, "a new token");
                 again = AGAIN.0;
@@ -157,14 +131,25 @@ async fn renew(
 }
 
 impl Token {
+    async fn ask(
+        grant: &mut Grant,
+        http: &reqwest::Client,
+        issuer: &Discovery,
+    ) -> anyhow::Result<Self> {
+        let asked = Instant::now();
+        let response = grant.ask(http, issuer).await?;
+        Self::new(&response, asked)
+    }
+
     fn new(response: &BasicTokenResponse, asked: Instant) -> anyhow::Result<Self> {
         let life = response.expires_in();
         let life = life.context("the issuer does not say how long its token lives")?;
+        // From when we asked: its life has begun somewhere on the way.
+        let expires = asked.checked_add(life);
         Ok(Self {
             header: header(response.access_token())?,
             life,
-            // From when we asked: its life has begun somewhere on the way.
-            expires: asked + life,
+            expires: expires.context("the issuer's token lives for ever")?,
         })
     }
 
@@ -186,60 +171,6 @@ fn header(token: &AccessToken) -> anyhow::Result<AsciiMetadataValue> {
     header.set_sensitive(true);
     Ok(header)
 }
-
-impl Grant {
-    /// Asks for a token.
-    async fn token(&mut self, http: &reqwest::Client, issuer: &Discovery) -> anyhow::Result<Token> {
-        let asked = Instant::now();
-        let url = TokenUrl::from_url(issuer.token_endpoint.clone());
-        let response = match self {
-            Self::ClientCredentials { id, secret, scope } => {
-                let client = BasicClient::new(id.clone())
-                    .set_client_secret(secret.clone())
-                    .set_auth_type(AuthType::BasicAuth)
-                    .set_token_uri(url);
-                let scopes = scope.split_whitespace().map(str::to_owned).map(Scope::new);
-                client
-                    .exchange_client_credentials()
-                    .add_scopes(scopes)
-                    .add_extra_param("resource", AUDIENCE)
-                    .request_async(http)
-                    .await
-            }
-            Self::Refresh { id, token } => {
-                let client = BasicClient::new(id.clone()).set_token_uri(url);
-                client
-                    .exchange_refresh_token(token)
-                    .add_extra_param("resource", AUDIENCE)
-                    .request_async(http)
-                    .await
-            }
-        };
-        let response = response.map_err(explain)?;
-        if let (Self::Refresh { token, .. }, Some(next)) = (self, response.refresh_token()) {
-            *token = next.clone();
-        }
-        Token::new(&response, asked)
-    }
-}
-
-// ANCHOR: explain
-/// An error without the answer that could not be read: a token may be in it, and
-/// `Debug` of the library's error shows it.
-pub(crate) fn explain<E: std::error::Error>(
-    error: RequestTokenError<E, oauth2::basic::BasicErrorResponse>,
-) -> anyhow::Error {
-    match error {
-        RequestTokenError::ServerResponse(answer) => {
-            anyhow!("the issuer gives no token: {}", answer.error())
-        }
-        RequestTokenError::Request(error) => {
-            anyhow!("the issuer cannot be asked for a token: {error}")
-        }
-        _ => anyhow!("the issuer's answer is no token"),
-    }
-}
-// ANCHOR_END: explain
 
 // ANCHOR: bearer
 /// Sends the current token along. It waits for nothing.

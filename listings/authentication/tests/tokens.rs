@@ -154,7 +154,9 @@ async fn what_cannot_be_used_is_refused_without_being_shown() -> Result {
     let mut odd = sensible.clone();
     odd["access_token"] = "eyJ-two\nlines".into();
     let half = json!({ "access_token": "eyJ-the-token" });
-    for bad in [no_life, odd, half] {
+    let mut for_ever = sensible.clone();
+    for_ever["expires_in"] = u64::MAX.into();
+    for bad in [no_life, for_ever, odd, half] {
         let (_answer, issuer) = answering(bad).await?;
         let error = Tokens::fetch(http_client()?, issuer, teller("")).await;
         let error = error.expect_err("it is bad");

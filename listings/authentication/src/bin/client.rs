@@ -13,9 +13,10 @@ use authentication::{
     certificates,
     channel::{self, Client},
     discovery::{Discovery, http_client},
+    grant::Grant,
     pb::{CloseAccountRequest, GetBalanceRequest, TransferRequest},
     program,
-    tokens::{Grant, Tokens},
+    tokens::Tokens,
 };
 use oauth2::{ClientId, ClientSecret};
 use tokio::task::JoinSet;

@@ -16,6 +16,7 @@ use authentication::{
     accounts::Accounts,
     certificates,
     discovery::{Discovery, http_client},
+    grant::Grant,
     issuer::{self, Issuer, Settings},
     jwks::{Freshness, Keys},
     pb::{
@@ -24,7 +25,6 @@ use authentication::{
         account_service_client::AccountServiceClient, account_service_server::AccountService,
     },
     token::Verifier,
-    tokens::Grant,
 };
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
