@@ -33,8 +33,9 @@ pub struct Source {
 }
 
 /// The files of a listing that a reader takes home, manifest first: all but the
-/// transcripts with the session that makes them, and what was measured; and the contracts that its
-/// `build.rs` names, with what they import.
+/// transcripts with the session that makes them, what was measured, and secrets that
+/// its programs have made here; and the contracts that its `build.rs` names, with what
+/// they import.
 ///
 /// # Errors
 ///
@@ -49,6 +50,7 @@ pub fn sources(workspace: &Workspace, slug: &str) -> Result<Vec<Source>> {
             || file.starts_with("output")
             || file.starts_with("measured")
             || file.starts_with("target")
+            || file.starts_with("secrets")
             || file == Path::new("session.toml")
         {
             continue;

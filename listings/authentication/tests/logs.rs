@@ -1,0 +1,141 @@
+//! Nothing that opens a door is in any log.
+
+mod support;
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    time::Duration,
+};
+
+use authentication::{
+    channel,
+    discovery::{Discovery, http_client},
+    issuer::CLIENT_OF_PEOPLE,
+    login,
+    pb::GetBalanceRequest,
+    tokens::Tokens,
+};
+use reqwest::header::LOCATION;
+use support::{EAGER, PASSWORD, Result, SECRET, real_issuer, server_of, teller};
+use tracing_subscriber::filter::LevelFilter;
+
+/// All that was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What of it opens a door: what begins as a JWT does, JSON in base64; what is as long as
+/// our codes and refresh tokens; and the secrets that are known.
+fn secrets_in(log: &str, known: &[&str]) -> Vec<String> {
+    let jwts = log
+        .match_indices("eyJ")
+        .map(|(at, _)| log[at..].chars().take(20).collect());
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let words = log.split(|c| !is_part(c));
+    // The names of cipher suites are as long.
+    let drawn = |word: &&str| word.len() == 43 && word.contains(|c: char| c.is_lowercase());
+    let long = words.filter(drawn).map(str::to_owned);
+    let known = known.iter().filter(|secret| log.contains(**secret));
+    jwts.chain(long)
+        .chain(known.map(|secret| (*secret).to_owned()))
+        .collect()
+}
+
+/// Everything of the server, the issuer and both clients, in one process, down to what
+/// the libraries say for themselves.
+#[tokio::test]
+async fn no_log_has_a_token_in_it_or_a_secret() -> Result {
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .init();
+
+    let (issuer, name) = real_issuer(Duration::from_secs(1), Duration::ZERO).await?;
+    let server = server_of(&name, EAGER).await?;
+    let http = http_client()?;
+    let discovery = Discovery::of(&http, &name).await?;
+    let service = Tokens::fetch(http.clone(), discovery.clone(), teller("accounts.read")).await?;
+
+    let (show, shown) = mpsc::channel();
+    let theirs = discovery.clone();
+    let login = tokio::spawn(async move {
+        login::log_in(
+            http_client()?,
+            theirs,
+            CLIENT_OF_PEOPLE,
+            &["accounts.read"],
+            |url| {
+                show.send(url.clone()).ok();
+            },
+        )
+        .await
+    });
+    let url = tokio::task::spawn_blocking(move || shown.recv()).await??;
+    let form = [("username", "jack"), ("password", PASSWORD)];
+    let response = http.post(url).form(&form).send().await?;
+    let back = response
+        .headers()
+        .get(LOCATION)
+        .ok_or("not sent back")?
+        .to_str()?
+        .to_owned();
+    http.get(&back).send().await?;
+    let person = login.await??;
+
+    for mut tokens in [service.clone(), person] {
+        tokio::time::timeout(Duration::from_secs(60), tokens.renewed()).await?;
+        let mut client = channel::connect(&server.uri, server.authority.clone(), &tokens).await?;
+        client.get_balance(GetBalanceRequest {}).await?;
+    }
+    // And when it goes wrong.
+    issuer.revoke()?;
+    let mut client = channel::connect(&server.uri, server.authority.clone(), &service).await?;
+    let mut bad = server.client().await?;
+    bad.get_balance(support::with(GetBalanceRequest {}, "eyJ-bad"))
+        .await
+        .expect_err("bad");
+    client.get_balance(GetBalanceRequest {}).await.ok();
+    let error = Tokens::fetch(http, discovery, teller("everything")).await;
+    tracing::error!(error = ?error.expect_err("no such scope"), "as somebody may log it");
+
+    let logged = || {
+        let log = log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&log).into_owned()
+    };
+    let known = [SECRET, PASSWORD, "PRIVATE KEY"];
+    let text = logged();
+    for line in [
+        "not let in",
+        "a new token",
+        "logged in",
+        "kind=\"client_credentials\"",
+        "reqwest",
+        "h2",
+    ] {
+        assert!(text.contains(line), "there is no {line:?} in the log");
+    }
+    assert_eq!(secrets_in(&text, &known), Vec::<String>::new());
+
+    // It would have been found: metadata that nobody has marked shows itself.
+    let request = support::with(GetBalanceRequest {}, "eyJhbGciOiJFUzI1NiJ9.e30.c2ln");
+    tracing::info!(?request, "careless");
+    tracing::info!("{back}");
+    tracing::info!("{SECRET}");
+    assert_eq!(secrets_in(&logged(), &known).len(), 3);
+    Ok(())
+}

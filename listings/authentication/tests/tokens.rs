@@ -1,0 +1,176 @@
+//! Tokens that are fetched beside the calls.
+
+mod support;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use authentication::{
+    channel,
+    discovery::{Discovery, http_client},
+    pb::{GetBalanceRequest, TransferRequest},
+    tokens::Tokens,
+};
+use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
+use serde_json::{Value, json};
+use support::{EAGER, Result, SECRET, real_issuer, server_of, teller};
+use tokio::{net::TcpListener, time::timeout};
+use tonic::{Code, transport::Certificate};
+
+/// Nothing here takes this long.
+const LONG: Duration = Duration::from_secs(60);
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn a_service_calls_for_itself() -> Result {
+    let (_issuer, name) = real_issuer(HOUR, HOUR).await?;
+    let server = server_of(&name, EAGER).await?;
+    let http = http_client()?;
+    let discovery = Discovery::of(&http, &name).await?;
+    let tokens = Tokens::fetch(http.clone(), discovery.clone(), teller("accounts.read")).await?;
+    let mut client = channel::connect(&server.uri, server.authority.clone(), &tokens).await?;
+    let balance = client.get_balance(GetBalanceRequest {}).await?.into_inner();
+    assert_eq!(balance.cents, 5_000);
+    // It has not asked for more.
+    let to = "李雷".to_owned();
+    let status = client.transfer(TransferRequest { to, cents: 1 }).await;
+    assert_eq!(status.expect_err("refused").code(), Code::PermissionDenied);
+
+    let error = Tokens::fetch(http, discovery, teller("everything")).await;
+    let error = error.expect_err("there is no such scope");
+    assert_eq!(
+        format!("{error:#}"),
+        "the issuer gives no token: invalid_scope"
+    );
+    Ok(())
+}
+
+/// tonic would: `http` is plain text, whatever else is configured.
+#[tokio::test]
+async fn a_token_is_not_sent_over_plain_text() -> Result {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let (_issuer, name) = real_issuer(HOUR, HOUR).await?;
+    let http = http_client()?;
+    let discovery = Discovery::of(&http, &name).await?;
+    let tokens = Tokens::fetch(http, discovery, teller("accounts.read")).await?;
+    let uri = format!("http://{}", listener.local_addr()?);
+    let authority = Certificate::from_pem("");
+    let error = channel::connect(&uri, authority, &tokens).await;
+    let error = format!("{:#}", error.expect_err("it is refused"));
+    assert!(error.ends_with("use https"), "{error}");
+    // Nobody has even connected.
+    tokio::select! {
+        biased;
+        _ = listener.accept() => Err("somebody came".into()),
+        () = std::future::ready(()) => Ok(()),
+    }
+}
+
+/// What an issuer answers.
+type Answer = Arc<Mutex<(StatusCode, Value)>>;
+
+async fn answering(first: Value) -> Result<(Answer, Discovery)> {
+    let answer = Arc::new(Mutex::new((StatusCode::OK, first)));
+    let router = Router::new()
+        .route(
+            "/token",
+            post(async |State(answer): State<Answer>| {
+                let answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
+                let (status, body) = answer.clone();
+                (status, Json(body))
+            }),
+        )
+        .with_state(Arc::clone(&answer));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let name = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let discovery = Discovery {
+        jwks_uri: name.parse()?,
+        token_endpoint: format!("{name}/token").parse()?,
+        authorization_endpoint: name.parse()?,
+        issuer: name,
+    };
+    Ok((answer, discovery))
+}
+
+fn set(answer: &Answer, status: StatusCode, body: Value) {
+    *answer.lock().unwrap_or_else(PoisonError::into_inner) = (status, body);
+}
+
+fn token(life: u64) -> Value {
+    json!({ "access_token": "eyJ-the-token", "token_type": "Bearer", "expires_in": life })
+}
+
+#[tokio::test]
+async fn the_next_token_comes_before_the_last_has_expired() -> Result {
+    let (_answer, issuer) = answering(token(1)).await?;
+    let mut tokens = Tokens::fetch(http_client()?, issuer, teller("")).await?;
+    for _ in 0..3 {
+        timeout(LONG, tokens.renewed()).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_down_is_asked_again() -> Result {
+    // It has expired when it comes.
+    let (answer, issuer) = answering(token(0)).await?;
+    set(&answer, StatusCode::OK, token(0));
+    let mut tokens = Tokens::fetch(http_client()?, issuer, teller("")).await?;
+    set(
+        &answer,
+        StatusCode::SERVICE_UNAVAILABLE,
+        json!({ "error": "temporarily_unavailable" }),
+    );
+    let (_issuer, name) = real_issuer(HOUR, HOUR).await?;
+    let server = server_of(&name, EAGER).await?;
+    let mut client = channel::connect(&server.uri, server.authority.clone(), &tokens).await?;
+    let status = client.get_balance(GetBalanceRequest {}).await;
+    let status = status.expect_err("nothing that is good can be sent");
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+
+    set(&answer, StatusCode::OK, token(3600));
+    // It may have had one more of the first.
+    while timeout(LONG, tokens.renewed()).await.is_ok() {
+        let status = client.get_balance(GetBalanceRequest {}).await;
+        if status.expect_err("it is no token of this issuer").code() == Code::Unauthenticated {
+            return Ok(());
+        }
+    }
+    Err("the good one was never sent".into())
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_refused_without_being_shown() -> Result {
+    let sensible = token(1);
+    let mut no_life = sensible.clone();
+    no_life
+        .as_object_mut()
+        .ok_or("it is an object")?
+        .remove("expires_in");
+    let mut odd = sensible.clone();
+    odd["access_token"] = "eyJ-two\nlines".into();
+    let half = json!({ "access_token": "eyJ-the-token" });
+    let mut for_ever = sensible.clone();
+    for_ever["expires_in"] = u64::MAX.into();
+    for bad in [no_life, for_ever, odd, half] {
+        let (_answer, issuer) = answering(bad).await?;
+        let error = Tokens::fetch(http_client()?, issuer, teller("")).await;
+        let error = error.expect_err("it is bad");
+        let shown = format!("{error:#} {error:?}");
+        assert!(!shown.contains("eyJ"), "{shown}");
+    }
+    let (_answer, issuer) = answering(sensible).await?;
+    let grant = teller("accounts.read");
+    let tokens = Tokens::fetch(http_client()?, issuer, grant.clone()).await?;
+    let shown = format!("{tokens:?} {grant:?}");
+    assert!(
+        shown.contains("Tokens") && shown.contains("accounts.read"),
+        "{shown}"
+    );
+    assert!(!shown.contains("eyJ") && !shown.contains(SECRET), "{shown}");
+    Ok(())
+}
