@@ -224,6 +224,20 @@ fn what_a_program_has_written_outlives_an_export_and_an_old_source_does_not() ->
     Ok(())
 }
 
+/// Keys, for instance, which a program has written into the listing itself.
+#[test]
+fn what_is_not_to_be_committed_is_not_exported() -> Result {
+    let copy = Copy::new("with-keys")?;
+    let folder = copy.workspace.listing("hello-world").join("pki");
+    write(&folder.join("old/server.key"), "secret")?;
+    let exported = || export_to_target(&copy.workspace, "hello-world");
+    ensure!(exported()?.join("pki/old/server.key").exists());
+    fs::remove_dir_all(exported()?.join("pki"))?;
+    write(&folder.join(".gitignore"), "*\n")?;
+    ensure!(!exported()?.join("pki").exists());
+    Ok(())
+}
+
 /// And so `cargo test` passes in the clone of a reader who has typed the command.
 #[test]
 #[ignore = "needs minutes: it builds and tests a whole second workspace"]
