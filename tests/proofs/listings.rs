@@ -11,12 +11,12 @@ use anyhow::{Context, ensure};
 use harness::{Result, workspace};
 use serde::Deserialize;
 use xtask::{
-    Problem, export, session,
+    Problem, session,
     versions::Versions,
     workspace::{Workspace, files_below, read, slashed},
 };
 
-use crate::{assert_none, succeeded, tools::Copy};
+use crate::{assert_none, succeeded};
 
 #[test]
 fn the_manifests_spell_out_the_versions_that_were_tested() -> Result {
@@ -80,25 +80,6 @@ fn a_listing_can_be_taken_home() -> Result {
                 "{slug}: the transcript {file} was exported"
             );
         }
-    }
-    Ok(())
-}
-
-/// What its programs have made where they were run.
-#[test]
-fn no_secret_is_taken_home() -> Result {
-    let copy = Copy::new("secrets")?;
-    let key = copy.path("listings/authentication/secrets/server.key");
-    fs::create_dir_all(key.parent().context("it has a folder")?)?;
-    fs::write(key, "a key")?;
-    let sources = export::sources(&copy.workspace, "authentication")?;
-    ensure!(sources.len() > 10, "that is not all");
-    for source in sources {
-        ensure!(
-            !source.project.starts_with("secrets"),
-            "{} is exported",
-            source.project.display()
-        );
     }
     Ok(())
 }

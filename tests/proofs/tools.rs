@@ -224,6 +224,20 @@ fn what_a_program_has_written_outlives_an_export_and_an_old_source_does_not() ->
     Ok(())
 }
 
+/// Keys, for instance, which a program has written into the listing itself.
+#[test]
+fn what_is_not_to_be_committed_is_not_exported() -> Result {
+    let copy = Copy::new("with-keys")?;
+    let folder = copy.workspace.listing("hello-world").join("pki");
+    write(&folder.join("old/server.key"), "secret")?;
+    let exported = || export_to_target(&copy.workspace, "hello-world");
+    ensure!(exported()?.join("pki/old/server.key").exists());
+    fs::remove_dir_all(exported()?.join("pki"))?;
+    write(&folder.join(".gitignore"), "*\n")?;
+    ensure!(!exported()?.join("pki").exists());
+    Ok(())
+}
+
 /// And so `cargo test` passes in the clone of a reader who has typed the command.
 #[test]
 #[ignore = "needs minutes: it builds and tests a whole second workspace"]
@@ -283,10 +297,11 @@ impl Copy {
                 fs::create_dir_all(&root)?;
                 fs::copy(&path, root.join(&name))?;
             } else if ![".git", "target", "book"].contains(&name.as_str()) {
-                for file in files_below(&path)? {
-                    let to = root.join(&name).join(&file);
+                let installed = |file: &Path| file.iter().any(|it| it == "node_modules");
+                for file in files_below(&path)?.iter().filter(|it| !installed(it)) {
+                    let to = root.join(&name).join(file);
                     fs::create_dir_all(to.parent().unwrap_or(&root))?;
-                    fs::copy(path.join(&file), to)?;
+                    fs::copy(path.join(file), to)?;
                 }
             }
         }

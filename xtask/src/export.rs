@@ -33,9 +33,8 @@ pub struct Source {
 }
 
 /// The files of a listing that a reader takes home, manifest first: all but the
-/// transcripts with the session that makes them, what was measured, and secrets that
-/// its programs have made here; and the contracts that its `build.rs` names, with what
-/// they import.
+/// transcripts with the session that makes them, what was measured, and what a `.gitignore` of `*`
+/// keeps out; and the contracts that its `build.rs` names, with what they import.
 ///
 /// # Errors
 ///
@@ -50,8 +49,8 @@ pub fn sources(workspace: &Workspace, slug: &str) -> Result<Vec<Source>> {
             || file.starts_with("output")
             || file.starts_with("measured")
             || file.starts_with("target")
-            || file.starts_with("secrets")
             || file == Path::new("session.toml")
+            || keeps_to_itself(&listing, &file)
         {
             continue;
         }
@@ -92,6 +91,15 @@ pub fn sources(workspace: &Workspace, slug: &str) -> Result<Vec<Source>> {
         (rank, source.project.clone())
     });
     Ok(sources)
+}
+
+/// Whether the file is in a folder that nobody is to commit, such as one with keys:
+/// whatever wrote them has put a `.gitignore` beside them, of one line `*`.
+fn keeps_to_itself(listing: &Path, file: &Path) -> bool {
+    file.ancestors().skip(1).any(|folder| {
+        let ignored = fs::read_to_string(listing.join(folder).join(".gitignore"));
+        ignored.is_ok_and(|ignored| ignored.trim() == "*")
+    })
 }
 
 fn strings_ending_in_proto(text: &str) -> Vec<String> {

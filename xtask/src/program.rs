@@ -225,6 +225,16 @@ impl Program {
         self.signal("SIGKILL")
     }
 
+    /// Tells it that the terminal is gone, by which servers are told to read their
+    /// files again.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the program has ended already, and on systems other than Unix.
+    pub fn hang_up(&mut self) -> Result<()> {
+        self.signal("SIGHUP")
+    }
+
     /// Stops it where it is, connections and all.
     ///
     /// # Errors

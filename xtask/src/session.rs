@@ -70,6 +70,9 @@ struct Step {
     /// In place of a command: the transcript of a running program, which is
     /// killed with SIGKILL.
     kills: Option<String>,
+    /// The transcript of a running program that the command sends a signal to: it
+    /// stands there as [`PROCESS`]. Then `until` is a line of that program's.
+    signals: Option<String>,
     /// The arguments that the command leaves out because they are the
     /// defaults. They are added where the defaults would not do: on free ports.
     defaults: Option<String>,
@@ -275,6 +278,9 @@ pub fn rewrite(workspace: &Workspace, slug: &str) -> Result<Vec<String>> {
     Ok(changed)
 }
 
+/// The number of any process, on a page.
+const PROCESS: &str = "4711";
+
 /// How a shell tells that SIGKILL ended a program.
 const KILLED: i32 = 128 + 9;
 
@@ -304,6 +310,26 @@ impl Session {
                 killed.program.kill()?;
                 killed.killed = true;
                 ended.push((killed.step, killed.end()?));
+                continue;
+            }
+            if let Some(name) = &step.signals {
+                let told = running
+                    .iter_mut()
+                    .find(|r| r.step.transcript.as_ref() == Some(name));
+                let told =
+                    told.ok_or_else(|| anyhow!("no program with the transcript `{name}` runs"))?;
+                let command = step
+                    .command
+                    .replace(PROCESS, &told.program.id().to_string());
+                // Of the shell's own: there may be no program `kill`.
+                let mut shell = built.command("sh");
+                shell.args(["-c", &command]);
+                let end = Program::start(shell)?.end()?;
+                step.check(&end, step.exit)?;
+                if let Some(line) = &step.until {
+                    told.program.wait_for_text(line)?;
+                }
+                ended.push((step, end));
                 continue;
             }
             if let (Ports::AsTyped, Some(address)) = (ports, &step.listens) {
@@ -468,7 +494,7 @@ impl Step {
 /// What differs from run to run becomes what the page shows: addresses; times,
 /// which all become the same moment; durations, and numbers drawn at random.
 fn normalise(output: &str, addresses: &[(String, String)]) -> String {
-    static PATTERNS: LazyLock<[(Regex, &str); 7]> = LazyLock::new(|| {
+    static PATTERNS: LazyLock<[(Regex, &str); 10]> = LazyLock::new(|| {
         [
             (
                 r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",
@@ -482,6 +508,16 @@ fn normalise(output: &str, addresses: &[(String, String)]) -> String {
             (
                 r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
                 "00000000-0000-4000-8000-000000000000",
+            ),
+            (r"\bpid=\d+", "pid=4711"),
+            (
+                r"\bserial=[0-9a-f]{2}(:[0-9a-f]{2})*",
+                "serial=00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00",
+            ),
+            // What rustls says of the time.
+            (
+                r"verification time \d+ \(UNIX\), but certificate is not valid after \d+ \(\d+ seconds ago\)",
+                "verification time 1767225600 (UNIX), but certificate is not valid after 1767139200 (86400 seconds ago)",
             ),
             (
                 r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT",
@@ -554,6 +590,9 @@ mod tests {
             normalise(output, &addresses),
             "2026-01-01T00:00:00.000000Z  INFO on 127.0.0.1:50051\ndate: Thu, 01 Jan 2026 00:00:00 GMT\n"
         );
+        let shown = normalise("pid=123 serial=5a:00:ff x", &[]);
+        assert!(shown.starts_with("pid=4711 serial=00:00:00:"), "{shown}");
+        assert!(shown.ends_with(":00 x"), "{shown}");
         let output = "at 2026-11-22T17:05:50Z elapsed=1.5µs latency=0 ms stream_duration=12 ms \
                       3f2b8c1e-9d4a-4c6e-8f10-0a1b2c3d4e5f";
         assert_eq!(

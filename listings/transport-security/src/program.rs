@@ -1,0 +1,86 @@
+//! What the programs of this crate have in common.
+
+use std::{convert::Infallible, io};
+
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use crate::tls::Tls;
+
+/// Logs what this crate has to say, to the standard output.
+pub fn log() {
+    let ours = Targets::new().with_target("transport_security", LevelFilter::INFO);
+    // Whatever collects the lines adds the time: journald, or a container's runtime.
+    let lines = tracing_subscriber::fmt::layer()
+        .without_time()
+        .with_target(false);
+    tracing_subscriber::registry().with(lines).with(ours).init();
+}
+
+/// Resolves at Ctrl-C, or when the system asks the process to end.
+///
+/// The call itself installs the handlers, and not the first poll of what it
+/// returns: a signal that came in between would kill the process.
+///
+/// # Errors
+///
+/// Fails if the system refuses the handlers.
+pub fn shutdown() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let (mut interrupt, mut terminate) = {
+        use tokio::signal::unix::{SignalKind, signal};
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
+    };
+    #[cfg(windows)]
+    let (mut interrupt, mut terminate) = {
+        use tokio::signal::windows::{ctrl_c, ctrl_shutdown};
+        (ctrl_c()?, ctrl_shutdown()?)
+    };
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+// ANCHOR: reloading
+/// Reloads `tls` at each SIGHUP. What it returns has to be polled, and never ends.
+///
+/// # Errors
+///
+/// Fails if the system refuses the handler, which the call itself installs: without
+/// one, the signal would end the process.
+#[cfg(unix)]
+pub fn reloading(mut tls: Tls) -> io::Result<impl Future<Output = Infallible>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup())?;
+    tracing::info!(
+        pid = std::process::id(),
+        "SIGHUP reads the certificate again"
+    );
+    Ok(async move {
+        loop {
+            if hangup.recv().await.is_none() {
+                std::future::pending().await
+            }
+            if let Err(error) = tls.reload().await {
+                let error = format!("{error:#}");
+                tracing::error!(error, "the old certificate stays");
+            }
+        }
+    })
+}
+
+/// Elsewhere there is no such signal.
+#[cfg(not(unix))]
+pub fn reloading(_: Tls) -> io::Result<impl Future<Output = Infallible>> {
+    Ok(std::future::pending())
+}
+// ANCHOR_END: reloading
