@@ -10,6 +10,7 @@ mod metadata;
 mod one_way_streams;
 mod setup;
 mod streaming;
+mod transport_security;
 
 use std::net::SocketAddr;
 
