@@ -234,6 +234,23 @@ pub fn run(workspace: &Workspace, slug: &str, ports: Ports) -> Result<BTreeMap<S
     let file = workspace.listing(slug).join("session.toml");
     let sessions: Sessions = toml::from_str(&read(&file)?)
         .with_context(|| format!("cannot understand {}", file.display()))?;
+    // Whoever runs a program does not wait for it as long as for the compiler.
+    let programs = sessions.session.iter().flat_map(|it| &it.program);
+    for step in programs.filter(|step| step.command.starts_with("cargo run --example ")) {
+        let words = step.command.split_whitespace();
+        let name = words.skip(3).take(1);
+        let compiled = built
+            .command("cargo")
+            .args(["build", "--example"])
+            .args(name)
+            .output()?;
+        ensure!(
+            compiled.status.success(),
+            "`{}` does not compile:\n{}",
+            step.command,
+            String::from_utf8_lossy(&compiled.stderr)
+        );
+    }
     let mut output = BTreeMap::new();
     for session in &sessions.session {
         let files = session.run(&built, ports).with_context(|| {
@@ -402,6 +419,19 @@ fn wait_until_free(address: &str) -> Result<()> {
     Ok(())
 }
 
+/// The program and its arguments, if it is one that `cargo run --bin` runs.
+fn runs_bin(words: &[String]) -> Option<(&str, &[String])> {
+    let [cargo, run, flag, bin, rest @ ..] = words else {
+        return None;
+    };
+    let rest = match rest {
+        [dashes, rest @ ..] if dashes == "--" => rest,
+        [option, ..] if option.starts_with('-') => return None,
+        rest => rest,
+    };
+    (cargo == "cargo" && run == "run" && flag == "--bin").then_some((bin, rest))
+}
+
 impl Running<'_> {
     /// Waits until everything is typed and the program has ended.
     fn end(self) -> Result<Ended> {
@@ -466,6 +496,12 @@ impl Step {
             let mut command = Command::new(program);
             command.current_dir(env!("CARGO_MANIFEST_DIR"));
             command
+        } else if let (Ports::Free, Some((bin, rest))) = (ports, runs_bin(&words)) {
+            // Cargo would wait for whoever builds another listing meanwhile, and a
+            // program that has started already would not.
+            let mut command = built.bin(bin)?;
+            command.args(rest);
+            return Ok(command);
         } else {
             built.command(program)
         };
