@@ -16,7 +16,7 @@ use anyhow::{Context, anyhow, ensure};
 use harness::{Listing, Result, workspace};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tonic::{
     Code, Status,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
@@ -293,21 +293,117 @@ async fn another_name_can_be_asked_for() -> Result {
 #[tokio::test]
 async fn the_handshake_has_a_limit_of_its_own() -> Result {
     let folder = TempDir::new()?;
-    Authority::open(folder.path())?;
+    let authority = Authority::open(folder.path())?;
+    authority.issue_client("spiffe://example.org/jack", 1)?;
     let ca = Certificate::from_pem(fs::read(folder.path().join("ca.pem"))?);
+    // It accepts no connection: the kernel does.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("https://{}", silent.local_addr()?);
-    let limit = Duration::from_millis(100);
-    let connecting = async |tls: ClientTlsConfig, patience| {
-        let endpoint = Endpoint::from_shared(uri.clone())?.connect_timeout(limit);
-        let endpoint = endpoint.tls_config(tls)?;
-        anyhow::Ok(tokio::time::timeout(patience, endpoint.connect()).await)
+    let limit = Duration::from_secs(1);
+    let endpoint = |tls: ClientTlsConfig| {
+        let endpoint = Endpoint::from_shared(uri.clone())?;
+        endpoint.connect_timeout(limit).tls_config(tls)
     };
     let tls = ClientTlsConfig::new().ca_certificate(ca);
-    let waits = connecting(tls.clone(), limit * 10).await?;
-    ensure!(waits.is_err(), "{waits:?}");
-    let ends = connecting(tls.timeout(limit), limit * 600).await?;
-    ensure!(ends?.is_err());
+    let without = endpoint(tls.clone())?;
+    let waiting = tokio::time::timeout(limit * 4, without.connect()).await;
+    ensure!(waiting.is_err(), "{waiting:?}");
+    let with = endpoint(tls.timeout(limit))?;
+    let ended = tokio::time::timeout(limit * 60, with.connect()).await?;
+    ensure!(ended.is_err());
+    Ok(())
+}
+
+/// tonic's own server, in memory, and with a paused clock.
+async fn simple(folder: &Path, timeout: Option<Duration>, silence: Duration) -> Result<bool> {
+    let read = |name| fs::read(folder.join(name));
+    let mut tls = tonic::transport::ServerTlsConfig::new()
+        .identity(Identity::from_pem(read("server.pem")?, read("server.key")?));
+    if let Some(timeout) = timeout {
+        tls = tls.timeout(timeout);
+    }
+    let server = tonic::transport::Server::builder()
+        .tls_config(tls)?
+        .add_routes(tonic::service::Routes::default());
+    let (mut client, connection) = tokio::io::duplex(1024);
+    let incoming = tokio_stream::once(Ok::<_, std::io::Error>(connection));
+    // It would end with its last connection, if it had no more to come.
+    let incoming = tokio_stream::StreamExt::chain(incoming, tokio_stream::pending());
+    tokio::spawn(server.serve_with_incoming(incoming));
+    let mut nothing = Vec::new();
+    let closed = tokio::io::AsyncReadExt::read_to_end(&mut client, &mut nothing);
+    Ok(tokio::time::timeout(silence, closed).await.is_ok())
+}
+
+#[tokio::test(start_paused = true)]
+async fn tonic_s_own_server_waits_for_ever_unless_it_is_told() -> Result {
+    let folder = TempDir::new()?;
+    let authority = Authority::open(folder.path())?;
+    authority.issue_server(&["localhost".to_owned()], 1)?;
+    let limit = Duration::from_secs(5);
+    assert!(!simple(folder.path(), None, limit * 1000).await?);
+    assert!(simple(folder.path(), Some(limit), limit * 2).await?);
+    Ok(())
+}
+
+/// What it says of those it refuses.
+#[tokio::test]
+async fn tonic_s_own_server_tells_of_refusals_at_debug_alone() -> Result {
+    let folder = TempDir::new()?;
+    let authority = Authority::open(folder.path())?;
+    authority.issue_server(&["localhost".to_owned()], 1)?;
+    let read = |name| fs::read(folder.path().join(name));
+    let tls = tonic::transport::ServerTlsConfig::new()
+        .identity(Identity::from_pem(read("server.pem")?, read("server.key")?));
+    let server = tonic::transport::Server::builder()
+        .tls_config(tls)?
+        .add_routes(tonic::service::Routes::default());
+    let (tell, mut lines) = tokio::sync::mpsc::channel(1000);
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::level_filters::LevelFilter::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || Lines(tell.clone()))
+        .finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let address = crate::serving(server).await?;
+    let mut connection = tokio::net::TcpStream::connect(address).await?;
+    tokio::io::AsyncWriteExt::write_all(&mut connection, "李雷".as_bytes()).await?;
+    tokio::io::AsyncWriteExt::shutdown(&mut connection).await?;
+    let error = loop {
+        let line = lines.recv().await.context("nobody logs")?;
+        if line.contains("tls accept error") {
+            break line;
+        }
+    };
+    ensure!(error.contains("DEBUG"), "{error}");
+    Ok(())
+}
+
+/// Where a log goes.
+struct Lines(tokio::sync::mpsc::Sender<String>);
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(line).into_owned();
+        self.0.try_send(text).map_err(std::io::Error::other)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// When a process has no file left, which is error 24, it goes on, and asks again at
+/// once.
+#[tokio::test(start_paused = true)]
+async fn tonic_s_server_does_not_pause_when_accepting_fails() -> Result {
+    let no_file_left = || Err::<tokio::io::DuplexStream, _>(std::io::Error::from_raw_os_error(24));
+    let incoming = tokio_stream::iter((0..1000).map(|_| no_file_left()));
+    let began = Instant::now();
+    let server = tonic::transport::Server::builder().add_routes(tonic::service::Routes::default());
+    server.serve_with_incoming(incoming).await?;
+    ensure!(began.elapsed().is_zero());
     Ok(())
 }
 
@@ -470,7 +566,7 @@ async fn load(
 }
 
 /// Renews so often, at most for so long, while calls go on; none of them may fail.
-async fn renewed_under_load(renewals: usize, time: Duration) -> Result<(usize, (u64, u64))> {
+async fn renewals(renewals: usize, time: Duration) -> Result<(usize, (u64, u64))> {
     let listing = Listing::build("transport-security")?;
     let pki = Pki::new(&listing)?;
     // A copy: the client's own files are not what is renewed here.
@@ -515,7 +611,7 @@ async fn renewed_under_load(renewals: usize, time: Duration) -> Result<(usize, (
 
 #[tokio::test(flavor = "multi_thread")]
 async fn renewing_fails_no_call() -> Result {
-    let (renewed, (connections, calls)) = renewed_under_load(5, Duration::from_secs(60)).await?;
+    let (renewed, (connections, calls)) = renewals(5, Duration::from_secs(60)).await?;
     assert_eq!(renewed, 5);
     ensure!(connections > 0 && calls > 0, "{connections} and {calls}");
     Ok(())
@@ -523,9 +619,9 @@ async fn renewing_fails_no_call() -> Result {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a minute: certificates are renewed under load"]
-async fn renewing_for_a_minute_fails_no_call() -> Result {
+async fn no_call_fails_while_certificates_are_renewed_under_load() -> Result {
     let minute = Duration::from_secs(60);
-    let (renewed, (connections, calls)) = renewed_under_load(usize::MAX, minute).await?;
+    let (renewed, (connections, calls)) = renewals(usize::MAX, minute).await?;
     println!("{renewed} renewals, {connections} connections, {calls} calls on one, none failed");
     ensure!(renewed > 10 && connections > 100 && calls > 100);
     Ok(())
@@ -577,9 +673,9 @@ fn tls_costs_what_the_page_says() -> Result {
     let measured = Measured::read(&workspace(), "transport-security")?;
     let measured = measured.context("it was measured")?;
     for calls in ["calls by 1", "calls by 10", "calls by 100"] {
-        for column in ["TLS / plain text", "mutual TLS / plain text"] {
+        for (column, most) in [("TLS / plain text", 1.1), ("mutual TLS / plain text", 1.25)] {
             let ratio = measured.number(&[calls], column)?;
-            ensure!((1.0..1.25).contains(&ratio), "{calls}, {column}: {ratio}");
+            ensure!((0.95..most).contains(&ratio), "{calls}, {column}: {ratio}");
         }
     }
     let tls = measured.number(&["a connection"], "TLS / plain text")?;
@@ -588,7 +684,7 @@ fn tls_costs_what_the_page_says() -> Result {
         (2.0..4.0).contains(&tls) && (3.0..6.0).contains(&mutual),
         "{tls} {mutual}"
     );
-    ensure!(measured.number(&["mutual TLS"], "connections/s")? > 500.0);
+    ensure!(measured.number(&["mutual TLS"], "connections/s")? > 1000.0);
     Ok(())
 }
 

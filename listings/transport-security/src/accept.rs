@@ -24,23 +24,31 @@ pub const HANDSHAKE: Duration = Duration::from_secs(5);
 /// queue, where they hold no file of ours.
 pub const HANDSHAKES: usize = 256;
 
+/// How long to wait when the system has no more connections to give, since the
+/// process has too many files open for instance: it says so again at once.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Whoever was refused and sends more than this, in bytes, is not read any more.
 const UNREAD: u64 = 64 * 1024;
 
 // ANCHOR: accepted
 /// The connections whose handshake has succeeded, in the order in which they are
-/// ready. The others are closed, and logged.
+/// ready. The others are closed. What fails is logged, and ends nothing.
 pub fn accepted(
     incoming: impl Stream<Item = io::Result<TcpStream>>,
     config: watch::Receiver<Arc<ServerConfig>>,
 ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
-    let handshakes = incoming.map(move |connection| {
+    let connections = incoming.then(|connection| async {
+        if let Err(error) = &connection {
+            tracing::error!(%error, "cannot accept");
+            time::sleep(PAUSE).await;
+        }
+        connection.ok()
+    });
+    let handshakes = connections.map(move |connection| {
         let config = config.borrow().clone();
         async move {
-            let connection = match connection {
-                Ok(connection) => connection,
-                Err(error) => return Some(Err(error)),
-            };
+            let connection = connection?;
             let from = connection.peer_addr();
             // A task of its own, so that all cores calculate. It ends in time.
             let handshake = tokio::spawn(handshake(connection, config)).await;
