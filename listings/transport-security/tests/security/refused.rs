@@ -317,7 +317,7 @@ async fn plain_text() -> Result {
 #[tokio::test]
 async fn a_uri_without_tls() -> Result {
     let pki = Pki::new()?;
-    for uri in ["http://127.0.0.1:1", "127.0.0.1:1", "unix:///tmp/x"] {
+    for uri in ["http://127.0.0.1:1", "127.0.0.1:1", "unix:///run/x"] {
         let error = pki.files().endpoint(uri).await.err().ok_or("it is good")?;
         assert!(error.to_string().contains("is not https://"), "{error:#}");
     }
