@@ -314,6 +314,24 @@ async fn the_handshake_has_a_limit_of_its_own() -> Result {
     Ok(())
 }
 
+/// It goes on with the old certificate, which is for this address; the new one is not.
+#[test]
+fn tonic_s_own_server_reads_its_certificate_once() -> Result {
+    let listing = Listing::build("transport-security")?;
+    let pki = Pki::new(&listing)?;
+    let server = listing.server_with(SIMPLE, &[pki.folder()])?;
+    pki.issue(&listing, &["30", "greeter.example.org"])?;
+    let arguments = [
+        https(&server),
+        pki.file("ca.pem"),
+        pki.file("client.pem"),
+        pki.file("client.key"),
+    ];
+    let end = listing.run(CLIENT, arguments)?;
+    assert_eq!(end.output, "connected\nHello, 李雷! You are jack.\n");
+    Ok(())
+}
+
 /// tonic's own server, in memory, and with a paused clock.
 async fn simple(folder: &Path, timeout: Option<Duration>, silence: Duration) -> Result<bool> {
     let read = |name| fs::read(folder.join(name));
