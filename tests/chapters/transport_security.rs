@@ -27,7 +27,10 @@ use transport_security::{
     connect::Files,
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
 };
-use xtask::{bench::Measured, program::Keyboard};
+use xtask::{
+    bench::Measured,
+    program::{Ended, Keyboard, Program},
+};
 
 const SERVER: &str = "transport-security-server";
 const SIMPLE: &str = "transport-security-simple-server";
@@ -56,6 +59,13 @@ impl Pki {
 
     fn file(&self, name: &str) -> String {
         format!("{}/{name}", self.folder())
+    }
+
+    /// Runs the client of the listing, with its own files.
+    fn client(&self, listing: &Listing, server: &harness::Server) -> Result<Ended> {
+        let [ca, certificate, key] =
+            ["ca.pem", "client.pem", "client.key"].map(|name| self.file(name));
+        listing.run(CLIENT, [https(server), ca, certificate, key])
     }
 
     fn files(&self) -> Files {
@@ -321,13 +331,7 @@ fn tonic_s_own_server_reads_its_certificate_once() -> Result {
     let pki = Pki::new(&listing)?;
     let server = listing.server_with(SIMPLE, &[pki.folder()])?;
     pki.issue(&listing, &["30", "greeter.example.org"])?;
-    let arguments = [
-        https(&server),
-        pki.file("ca.pem"),
-        pki.file("client.pem"),
-        pki.file("client.key"),
-    ];
-    let end = listing.run(CLIENT, arguments)?;
+    let end = pki.client(&listing, &server)?;
     assert_eq!(end.output, "connected\nHello, 李雷! You are jack.\n");
     Ok(())
 }
@@ -504,13 +508,7 @@ fn silent_ones_hold_up_neither_a_call_nor_the_end() -> Result {
     let silent: Vec<_> = (0..100)
         .map(|_| TcpStream::connect(server.address))
         .collect::<Result<_, _>>()?;
-    let arguments = [
-        https(&server),
-        pki.file("ca.pem"),
-        pki.file("client.pem"),
-        pki.file("client.key"),
-    ];
-    let end = listing.run(CLIENT, arguments)?;
+    let end = pki.client(&listing, &server)?;
     assert_eq!(end.output, "connected\nHello, 李雷! You are jack.\n");
     let mut program = server.program;
     program.terminate()?;
@@ -525,21 +523,12 @@ fn written(pki: &Pki) -> Result<CertificateDer<'static>> {
 }
 
 /// Renews the certificate of a running server.
-fn renew(listing: &Listing, pki: &Pki, pid: u32, keyboard: &mut Keyboard) -> Result {
+fn renew(listing: &Listing, pki: &Pki, server: &mut Program, keyboard: &mut Keyboard) -> Result {
     let before = written(pki)?;
     pki.issue(listing, &[])?;
     ensure!(written(pki)? != before, "it is the same");
-    hang_up(pid)?;
+    server.hang_up()?;
     keyboard.wait_for("new certificate")
-}
-
-fn hang_up(pid: u32) -> Result {
-    // Of the shell's own: there may be no program of that name.
-    let kill = std::process::Command::new("sh")
-        .args(["-c", &format!("kill -HUP {pid}")])
-        .status()?;
-    ensure!(kill.success(), "kill fails");
-    Ok(())
 }
 
 /// Calls on one connection, and calls each on a connection of its own, for so long:
@@ -605,7 +594,6 @@ async fn renewals(renewals: usize, time: Duration) -> Result<(usize, (u64, u64))
     let uri = format!("https://{address}");
     let done = Arc::new(AtomicBool::new(false));
     let load = tokio::spawn(load(files, uri, 8, Arc::clone(&done)));
-    let pid = program.id();
     let (renewing, over) = (Arc::clone(&done), std::time::Instant::now() + time);
     let renewed = tokio::task::spawn_blocking(move || {
         let mut renewed = 0;
@@ -613,18 +601,18 @@ async fn renewals(renewals: usize, time: Duration) -> Result<(usize, (u64, u64))
             if renewed == renewals || std::time::Instant::now() > over {
                 break Ok(());
             }
-            if let Err(error) = renew(&listing, &pki, pid, &mut keyboard) {
+            if let Err(error) = renew(&listing, &pki, &mut program, &mut keyboard) {
                 break Err(error);
             }
             renewed += 1;
         };
         // Whatever comes of it, the callers end.
         renewing.store(true, Ordering::Relaxed);
-        result.map(|()| renewed)
+        // The server comes back: calls are still under way to it.
+        (result.map(|()| renewed), program)
     });
-    let (renewed, calls) = (renewed.await??, load.await??);
-    drop(program);
-    Ok((renewed, calls))
+    let (renewed, _server) = renewed.await?;
+    Ok((renewed?, load.await??))
 }
 
 #[tokio::test(flavor = "multi_thread")]

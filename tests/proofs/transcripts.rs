@@ -28,7 +28,7 @@ fn each_transcript_is_true() -> Result {
 
 /// The same with no argument added to any command.
 #[test]
-#[ignore = "needs the ports on the pages, 50050, 50051 and 50080, to be free"]
+#[ignore = "needs the ports on the pages, 50050 to 50053 and 50080, to be free"]
 fn each_command_works_as_it_is_typed() -> Result {
     for slug in workspace().slugs()? {
         matches(&workspace(), &slug, Ports::AsTyped)?;

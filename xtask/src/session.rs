@@ -318,23 +318,15 @@ impl Session {
         let mut addresses: Vec<(String, String)> = Vec::new();
         for step in &self.program {
             if let Some(name) = &step.kills {
-                let at = running
-                    .iter()
-                    .position(|r| r.step.transcript.as_ref() == Some(name));
-                let at =
-                    at.ok_or_else(|| anyhow!("no program with the transcript `{name}` runs"))?;
-                let mut killed = running.remove(at);
+                let mut killed = running.remove(position(&running, name)?);
                 killed.program.kill()?;
                 killed.killed = true;
                 ended.push((killed.step, killed.end()?));
                 continue;
             }
             if let Some(name) = &step.signals {
-                let told = running
-                    .iter_mut()
-                    .find(|r| r.step.transcript.as_ref() == Some(name));
-                let told =
-                    told.ok_or_else(|| anyhow!("no program with the transcript `{name}` runs"))?;
+                let at = position(&running, name)?;
+                let told = &mut running[at];
                 let command = step
                     .command
                     .replace(PROCESS, &told.program.id().to_string());
@@ -402,6 +394,14 @@ impl Session {
         }
         Ok(files)
     }
+}
+
+/// Which of them has this transcript.
+fn position(running: &[Running], transcript: &str) -> Result<usize> {
+    let at = running
+        .iter()
+        .position(|running| running.step.transcript.as_deref() == Some(transcript));
+    at.ok_or_else(|| anyhow!("no program with the transcript `{transcript}` runs"))
 }
 
 /// Waits until a program may listen on `address`. The pages' ports are among those
