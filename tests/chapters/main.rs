@@ -8,6 +8,7 @@ mod hello_world;
 mod interceptors;
 mod metadata;
 mod one_way_streams;
+mod service_discovery;
 mod setup;
 mod streaming;
 mod transport_security;

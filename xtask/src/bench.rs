@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: measures a listing, and draws what was measured.
 //!
 //! A listing's example `<slug>-bench` prints tables of comma-separated values, with an
-//! empty line between two. The first is also drawn. Its first column names a
-//! curve, its second is what grows, and each other one is a picture.
+//! empty line between two. The first is also drawn, if its second column has numbers:
+//! then its first column names a curve, its second is what grows, and each other one
+//! is a picture.
 
 use std::{fmt::Write, fs, process::Stdio, thread};
 
@@ -95,15 +96,15 @@ impl Measured {
     ///
     /// # Errors
     ///
-    /// Fails if there is nothing to draw.
-    pub fn files(&self, slug: &str) -> Result<[(String, String); 3]> {
+    /// Fails if what is to be drawn is no number.
+    pub fn files(&self, slug: &str) -> Result<Vec<(String, String)>> {
         let [data, table, picture] = files(slug);
         let shown = format!("$ cargo xtask bench {slug}\n{}", self.table());
-        Ok([
-            (data, self.csv.clone()),
-            (table, shown),
-            (picture, self.picture()?),
-        ])
+        let mut files = vec![(data, self.csv.clone()), (table, shown)];
+        if self.tables()?.first().is_some_and(Table::grows) {
+            files.push((picture, self.picture()?));
+        }
+        Ok(files)
     }
 
     /// Writes the files, and returns their names.
@@ -231,6 +232,12 @@ impl<'a> Table<'a> {
             columns.join(",")
         );
         Ok(Self { columns, rows })
+    }
+
+    /// Whether its second column is something that grows, and so it can be drawn.
+    fn grows(&self) -> bool {
+        let grows = |row: &Vec<&str>| row.get(1).is_some_and(|cell| cell.parse::<f64>().is_ok());
+        self.columns.len() > 2 && self.rows.iter().all(grows)
     }
 
     /// The names in the first column, in their order.
@@ -394,6 +401,17 @@ mod tests {
             csv: "# on 2 cores\nscheme,senders,speed\na,1,0.5\na,10,2000\nb,1,3\n\nidle,memory\n5,8.1\n"
                 .to_owned(),
         }
+    }
+
+    #[test]
+    fn draws_what_grows_alone() {
+        let csv = "what,how,often\na,well,1\n".to_owned();
+        let told = Measured { csv };
+        let files = told.files("slug").unwrap();
+        assert_eq!(files.len(), 2, "{files:?}");
+        let files = measured().files("slug").unwrap();
+        assert!(files[2].0.ends_with(".svg"), "{files:?}");
+        assert!(files[2].1.starts_with("<svg"), "{files:?}");
     }
 
     #[test]

@@ -56,7 +56,9 @@ pub fn sources(workspace: &Workspace, slug: &str) -> Result<Vec<Source>> {
         }
         let mut text = anchors::strip(&read(&listing.join(&file))?);
         if file == Path::new("build.rs") {
-            protos.extend(strings_ending_in_proto(&text));
+            // One of its own, such as that of somebody else's server, comes with it.
+            let named = strings_ending_in_proto(&text).into_iter();
+            protos.extend(named.filter(|proto| !listing.join(proto).exists()));
             if !protos.is_empty() && !text.contains(PROTO_INSIDE.0) {
                 bail!(
                     "{}/build.rs has no line `{}`, by which export finds the contracts",

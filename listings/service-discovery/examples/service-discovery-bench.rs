@@ -21,6 +21,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use indexmap::IndexSet;
 use service_discovery::{
     FAREWELL,
     address::Address,
@@ -88,7 +89,7 @@ async fn main() -> Result<()> {
     if external {
         for kind in [Kind::Etcd, Kind::Consul] {
             match Process::start(kind).await? {
-                Some(process) => drills.push(Box::pin(drill(size, Where::There(process)))),
+                Some(process) => drills.push(Box::pin(drill(size, Where::There(process.into())))),
                 None => eprintln!("{} is not on the PATH: it is left out", command(kind)),
             }
         }
@@ -114,7 +115,7 @@ enum Where {
     /// In this process, in which they also run.
     Here(Arc<Memory>),
     /// In another one.
-    There(Process),
+    There(Box<Process>),
 }
 
 impl Where {
@@ -195,7 +196,7 @@ async fn drill(size: Size, mut place: Where) -> Result<Vec<String>> {
         let e = place.server().await?;
         events.until_called(&e).await?;
         let took = back.elapsed();
-        let all = BTreeSet::from([&c, &d, &e].map(|server| Address::Tcp(server.address)));
+        let all = IndexSet::from([&c, &d, &e].map(|server| Address::Tcp(server.address)));
         events.until_known(|known| *known == all).await?;
         time::sleep(size.rest).await;
         events.happened("it is back and a fifth joins", Some(took));
@@ -269,7 +270,7 @@ impl Events {
         Ok(())
     }
 
-    async fn until_known(&self, wanted: impl Fn(&BTreeSet<Address>) -> bool) -> Result<()> {
+    async fn until_known(&self, wanted: impl Fn(&IndexSet<Address>) -> bool) -> Result<()> {
         let mut known = self.known.clone();
         let known = known.wait_for(|known| known.as_ref().is_some_and(|it| wanted(&it.addresses)));
         time::timeout(PATIENCE, known)

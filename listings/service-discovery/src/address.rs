@@ -15,7 +15,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 // ANCHOR: address
 /// Where a server can be called. What connects to it does so anew each time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     /// A port of a machine.
     Tcp(SocketAddr),

@@ -64,13 +64,22 @@ enum State {
 /// The connections, in their turn, and who is told that one is broken.
 #[derive(Debug, Default)]
 struct Lines {
-    /// By when they were last called, the longest ago first; and those that were
-    /// never called, with a 0, by their addresses.
     turns: Mutex<Turns>,
     broken: Notify,
 }
 
-type Turns = BTreeMap<(u64, Address), Arc<Line>>;
+/// Whoever is first is next.
+type Turns = BTreeMap<Turn, Arc<Line>>;
+
+/// What decides who is next: its fields, in their order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    /// When it was called last; 0 if it never was.
+    last: u64,
+    /// Its place in the answer of the resolver.
+    place: usize,
+    address: Address,
+}
 
 /// A connection.
 #[derive(Debug)]
@@ -94,7 +103,7 @@ impl Balanced {
     /// Whom calls may go to now, in their turn.
     pub fn servers(&self) -> Vec<Address> {
         let turns = self.lines.turns();
-        turns.keys().map(|(_, address)| address.clone()).collect()
+        turns.keys().map(|turn| turn.address.clone()).collect()
     }
 
     /// Waits until something has changed of what [`servers`](Self::servers) says, or
@@ -135,12 +144,13 @@ impl Lines {
     /// The connection that has waited longest. Its next turn is behind all others.
     fn next(&self) -> Option<Arc<Line>> {
         let mut turns = self.turns();
-        let last = turns.last_key_value().map_or(0, |((turn, _), _)| *turn);
+        let last = turns.last_key_value().map_or(0, |(turn, _)| turn.last);
         // Those that broke are taken out below, as soon as `keep` has heard of it.
-        let (key, line) = turns.iter().find(|(_, line)| !line.is_broken())?;
-        let (key, line) = (key.clone(), line.clone());
-        turns.remove(&key);
-        turns.insert((last + 1, key.1), line.clone());
+        let (turn, line) = turns.iter().find(|(_, line)| !line.is_broken())?;
+        let (mut turn, line) = (turn.clone(), line.clone());
+        turns.remove(&turn);
+        turn.last = last + 1;
+        turns.insert(turn, line.clone());
         Some(line)
     }
     // ANCHOR_END: turns
@@ -214,7 +224,6 @@ impl Lines {
     // ANCHOR_END: failed
 }
 
-// ANCHOR: server
 /// A server of the name, and how it is with it.
 enum Server {
     Connected(Arc<Line>),
@@ -226,7 +235,6 @@ enum Server {
         because: String,
     },
 }
-// ANCHOR_END: server
 
 /// Keeps a connection to each server of a name.
 struct Keeper {
@@ -283,8 +291,8 @@ impl Keeper {
             }
             stays
         });
-        let stays = |(_, address): &(u64, Address)| addresses.contains(address);
-        self.lines.turns().retain(|key, _| stays(key));
+        let stays = |turn: &Turn| addresses.contains(&turn.address);
+        self.lines.turns().retain(|turn, _| stays(turn));
         for address in addresses {
             if !self.servers.contains_key(&address) {
                 self.connect(address, 0, String::new());
@@ -303,8 +311,14 @@ impl Keeper {
                     channel,
                     broken: AtomicBool::new(false),
                 });
+                let known = self.name.known.borrow();
+                let addresses = known.iter().flat_map(|known| &known.addresses);
                 // Whoever is new has waited longest.
-                let turn = (0, address.clone());
+                let turn = Turn {
+                    last: 0,
+                    place: addresses.take_while(|other| **other != address).count(),
+                    address: address.clone(),
+                };
                 self.lines.turns().insert(turn, line.clone());
                 self.servers.insert(address, Server::Connected(line));
             }

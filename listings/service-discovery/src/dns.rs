@@ -1,7 +1,6 @@
 //! Names of the DNS, asked for again and again.
 
 use std::{
-    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -13,6 +12,7 @@ use hickory_resolver::{
     config::{ConnectionConfig, NameServerConfig, ResolverConfig},
     net::runtime::TokioRuntimeProvider,
 };
+use indexmap::IndexSet;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{self, Instant},
@@ -30,7 +30,6 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 /// An answer is not believed for longer than this, whatever it says of itself.
 const AT_MOST: Duration = Duration::from_secs(30);
 
-// ANCHOR: resolver
 /// Asks the name server at `server`, or those that the system asks.
 ///
 /// # Errors
@@ -57,7 +56,6 @@ pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver> {
     options.negative_max_ttl = Some(Duration::ZERO);
     Ok(builder.build()?)
 }
-// ANCHOR_END: resolver
 
 // ANCHOR: follow
 /// Keeps up to date what is known of `host`: asks once the answer has grown old, or
@@ -118,7 +116,7 @@ fn tell(known: &watch::Sender<Option<Known>>, news: Known) {
 /// Tells tonic's own [`balance_channel`](tonic::transport::Channel::balance_channel)
 /// what changes of `name`, until that is gone.
 pub async fn feed(mut name: Name, changes: mpsc::Sender<Change<Address, Endpoint>>) {
-    let mut fed = BTreeSet::new();
+    let mut fed = IndexSet::new();
     loop {
         let known = name.known.borrow_and_update().clone();
         let addresses = known.unwrap_or_default().addresses;

@@ -45,7 +45,6 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long it may take to say so.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-// ANCHOR: serve
 /// Serves the greeter to `incoming`, until `shutdown` resolves and the calls that are
 /// under way have ended, after [`DRAIN`] at most.
 ///
@@ -82,4 +81,3 @@ where
         () = drained => Ok(()),
     }
 }
-// ANCHOR_END: serve

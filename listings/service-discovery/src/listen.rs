@@ -2,8 +2,9 @@
 #![cfg(unix)]
 
 use std::{
-    fs, io,
-    os::unix::net::UnixStream,
+    fs,
+    io::{self, ErrorKind},
+    os::unix::{fs::FileTypeExt, net::UnixStream},
     path::{Path, PathBuf},
 };
 
@@ -16,8 +17,10 @@ use tokio::net::UnixListener;
 ///
 /// Fails if somebody listens there still, or the system refuses.
 pub fn unix(path: &Path) -> io::Result<(UnixListener, Socket)> {
-    // A socket stays when its program is killed. Nobody answers at it then.
-    if matches!(UnixStream::connect(path), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    // A socket stays when its program is killed. Nobody answers at it then. (Nor at a
+    // file of another kind, which is none of ours.)
+    let socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if socket && UnixStream::connect(path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
     {
         fs::remove_file(path)?;
     }

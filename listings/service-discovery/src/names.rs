@@ -1,12 +1,9 @@
 //! From a target to the addresses behind it, for as long as somebody wants to know.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
+use indexmap::IndexSet;
 use tokio::sync::{Notify, watch};
 
 use crate::{
@@ -20,8 +17,8 @@ use crate::{
 /// What is known of a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
-    /// The last good answer. It stays while there is no newer one.
-    pub addresses: BTreeSet<Address>,
+    /// The last good answer, in its order. It stays while there is no newer one.
+    pub addresses: IndexSet<Address>,
     /// What is wrong, if the last answer was not a good one.
     pub problem: Option<String>,
 }
@@ -72,9 +69,8 @@ impl Name {
     }
 }
 
-// ANCHOR: map
 /// The names behind `hello:`, and the addresses of each.
-pub type Map = BTreeMap<String, BTreeSet<SocketAddr>>;
+pub type Map = BTreeMap<String, IndexSet<SocketAddr>>;
 
 /// Reads `NAME=ADDRESS,ADDRESS…`, and more of them after a blank.
 ///
@@ -98,7 +94,6 @@ pub fn map(text: &str) -> anyhow::Result<Map> {
     };
     text.split_whitespace().map(entry).collect()
 }
-// ANCHOR_END: map
 
 // ANCHOR: resolve
 /// Finds out what is behind `target`, and goes on finding out.
@@ -113,7 +108,7 @@ pub fn resolve(target: &Target, map: &Map) -> anyhow::Result<Name> {
         Target::Address(address) => Name::fixed(
             shown,
             Known {
-                addresses: BTreeSet::from([address.clone()]),
+                addresses: IndexSet::from([address.clone()]),
                 problem: None,
             },
         ),
@@ -142,7 +137,7 @@ fn looked_up(map: &Map, name: &str) -> Known {
             problem: None,
         },
         None => Known {
-            addresses: BTreeSet::new(),
+            addresses: IndexSet::new(),
             problem: Some("there is no such name in the map".to_owned()),
         },
     }

@@ -104,7 +104,6 @@ fn unix(path: String) -> Target {
     Target::Address(Address::Unix(PathBuf::from(path)))
 }
 
-// ANCHOR: dns
 fn dns(authority: &str, name: &str) -> Result<Target, String> {
     let server = match authority {
         "" => None,
@@ -135,7 +134,6 @@ fn dns(authority: &str, name: &str) -> Result<Target, String> {
         port,
     })
 }
-// ANCHOR_END: dns
 
 fn registry(kind: Kind, authority: &str, service: &str) -> Result<Target, String> {
     // What Consul accepts as a host in the DNS, and what is one part of a key in etcd.
@@ -186,7 +184,6 @@ impl fmt::Display for Target {
     }
 }
 
-// ANCHOR: announced
 /// The address that a server tells others: the one that it was told to say, or the
 /// one that it has bound.
 ///
@@ -209,4 +206,3 @@ pub fn announced(bound: SocketAddr, told: Option<&str>) -> Result<SocketAddr, St
     }
     Ok(address)
 }
-// ANCHOR_END: announced

@@ -1,14 +1,14 @@
 //! `service-discovery-tour`: servers that come, say goodbye and die, a registry, and
 //! a client that hears of it all, in one process.
 
-use std::{future::pending, sync::Arc};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use service_discovery::{
     channel::Balanced,
     greeter::Greeter,
     names::Name,
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
-    registry::{LEASE, Registration, Registry, memory::Memory},
+    registry::{Registration, Registry, memory::Memory},
     retry::retried,
 };
 use tokio::{
@@ -16,6 +16,9 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 use tonic::transport::server::TcpIncoming;
+
+/// How long a call may take, with all its attempts.
+const DEADLINE: Duration = Duration::from_secs(1);
 
 /// A server, with a runtime of its own: its process, so to speak.
 struct Server {
@@ -64,7 +67,7 @@ async fn until(channel: &mut Balanced, servers: usize) {
 async fn call(channel: &Balanced, times: u32) {
     for _ in 0..times {
         let name = "李雷".to_owned();
-        let answer = retried(SayHelloRequest { name }, LEASE, |request| {
+        let answer = retried(SayHelloRequest { name }, DEADLINE, |request| {
             let mut client = GreeterServiceClient::new(channel.clone());
             async move { client.say_hello(request).await }
         });
@@ -86,9 +89,12 @@ async fn main() -> anyhow::Result<()> {
     println!("nobody is registered");
     call(&channel, 1).await;
 
-    println!("a and b join");
+    println!("a joins");
     let a = Server::start("a", registry.clone()).await?;
     until(&mut channel, 1).await;
+    call(&channel, 2).await;
+
+    println!("b joins");
     let b = Server::start("b", registry.clone()).await?;
     until(&mut channel, 2).await;
     call(&channel, 4).await;

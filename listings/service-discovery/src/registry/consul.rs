@@ -204,3 +204,35 @@ impl Entry {
     }
 }
 // ANCHOR_END: entry
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_goes_backwards_begins_again() {
+        let header = HeaderValue::from_static;
+        assert_eq!(next(0, Some(&header("7"))).unwrap(), 7);
+        assert_eq!(next(7, Some(&header("7"))).unwrap(), 7);
+        assert_eq!(next(7, Some(&header("8"))).unwrap(), 8);
+        assert_eq!(next(8, Some(&header("3"))).unwrap(), 0);
+        assert!(next(0, Some(&header("world"))).is_err());
+        assert!(next(0, None).is_err());
+    }
+
+    #[test]
+    fn a_bad_record_is_left_out() {
+        let entry = |address: &str, port: u16| {
+            let entry = json!({
+                "Node": { "Address": "192.0.2.1" },
+                "Service": { "ID": "世界", "Address": address, "Port": port },
+            });
+            let entry: Entry = serde_json::from_value(entry).unwrap();
+            entry.address().map(|address| address.to_string())
+        };
+        assert_eq!(entry("192.0.2.2", 80), Some("192.0.2.2:80".to_owned()));
+        assert_eq!(entry("", 80), Some("192.0.2.1:80".to_owned()));
+        assert_eq!(entry("192.0.2.2", 0), None);
+        assert_eq!(entry("greeter.test", 80), None);
+    }
+}
