@@ -37,6 +37,11 @@ impl Listing {
         })
     }
 
+    /// The exported project's folder.
+    pub fn dir(&self) -> &Path {
+        &self.built.dir
+    }
+
     /// Runs a program to its end.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod deadlines;
 mod errors;
 mod hello_world;
 mod interceptors;
+mod load_balancing;
 mod metadata;
 mod one_way_streams;
 mod service_discovery;

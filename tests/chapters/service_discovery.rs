@@ -71,7 +71,7 @@ impl Registry {
                 self.data.path().join("etcd").display()
             ),
             _ => format!(
-                "-http-port={} -serf-lan-port={} -server-port={} -dns-port=-1 -grpc-port=-1 \
+                "-http-port={} -serf-lan-port={} -server-port={} -dns-port=-1 -grpc-port=-1 -grpc-tls-port=-1 \
                  -serf-wan-port=-1",
                 address.port(),
                 one.port(),

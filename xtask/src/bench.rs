@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: measures a listing, and draws what was measured.
 //!
 //! A listing's example `<slug>-bench` prints tables of comma-separated values, with an
-//! empty line between two. The first is also drawn, if its second column has numbers:
+//! empty line between two. One that begins with a line `# name` is also a file of that
+//! name, for a page that shows it alone. The first is also drawn, if its second column has numbers:
 //! then its first column names a curve, its second is what grows, and each other one
 //! is a picture.
 
@@ -23,6 +24,7 @@ pub struct Measured {
 
 /// A table of the data, as text.
 struct Table<'a> {
+    name: Option<&'a str>,
     columns: Vec<&'a str>,
     rows: Vec<Vec<&'a str>>,
 }
@@ -101,6 +103,12 @@ impl Measured {
         let [data, table, picture] = files(slug);
         let shown = format!("$ cargo xtask bench {slug}\n{}", self.table());
         let mut files = vec![(data, self.csv.clone()), (table, shown)];
+        for table in self.tables()? {
+            if let Some(name) = table.name {
+                let file = format!("listings/{slug}/measured/{name}.txt");
+                files.push((file, table.text()));
+            }
+        }
         if self.tables()?.first().is_some_and(Table::grows) {
             files.push((picture, self.picture()?));
         }
@@ -159,22 +167,7 @@ impl Measured {
         }
         for table in self.tables().unwrap_or_default() {
             text += "\n";
-            let mut all = vec![table.columns];
-            all.extend(table.rows);
-            let width = |column: usize| {
-                let cells = all.iter().map(|row| row[column].chars().count());
-                cells.max().unwrap_or_default()
-            };
-            let widths: Vec<usize> = (0..all[0].len()).map(width).collect();
-            for row in &all {
-                let cells: Vec<_> = row
-                    .iter()
-                    .zip(&widths)
-                    .map(|(cell, &width)| format!("{cell:>width$}"))
-                    .collect();
-                text += cells.join("  ").trim_end();
-                text += "\n";
-            }
+            text += &table.text();
         }
         text
     }
@@ -223,6 +216,10 @@ impl Measured {
 
 impl<'a> Table<'a> {
     fn read(text: &'a str) -> Result<Self> {
+        let (name, text) = match text.strip_prefix("# ").and_then(|it| it.split_once('\n')) {
+            Some((name, text)) => (Some(name), text),
+            None => (None, text),
+        };
         let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
         let columns = lines.next().context("a table has no columns")?;
         let rows: Vec<_> = lines.collect();
@@ -231,7 +228,32 @@ impl<'a> Table<'a> {
             "a table is empty, or has rows of another length than `{}`",
             columns.join(",")
         );
-        Ok(Self { columns, rows })
+        Ok(Self {
+            name,
+            columns,
+            rows,
+        })
+    }
+
+    /// As a terminal shows it.
+    fn text(&self) -> String {
+        let all: Vec<&Vec<&str>> = [&self.columns].into_iter().chain(&self.rows).collect();
+        let width = |column: usize| {
+            let cells = all.iter().map(|row| row[column].chars().count());
+            cells.max().unwrap_or_default()
+        };
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        let mut text = String::new();
+        for row in all {
+            let cells: Vec<_> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, &width)| format!("{cell:>width$}"))
+                .collect();
+            text += cells.join("  ").trim_end();
+            text += "\n";
+        }
+        text
     }
 
     /// Whether its second column is something that grows, and so it can be drawn.
@@ -412,6 +434,19 @@ mod tests {
         let files = measured().files("slug").unwrap();
         assert!(files[2].0.ends_with(".svg"), "{files:?}");
         assert!(files[2].1.starts_with("<svg"), "{files:?}");
+    }
+
+    #[test]
+    fn a_table_with_a_name_is_a_file_of_its_own() {
+        let csv = "# on 2 cores\n# first\na,b\n1,2\n\nc,d\n3,4\n".to_owned();
+        let named = Measured { csv };
+        assert_eq!(named.table(), "on 2 cores\n\na  b\n1  2\n\nc  d\n3  4\n");
+        let files = named.files("slug").unwrap();
+        let file = (
+            "listings/slug/measured/first.txt".to_owned(),
+            "a  b\n1  2\n".to_owned(),
+        );
+        assert_eq!(files[2..], [file]);
     }
 
     #[test]

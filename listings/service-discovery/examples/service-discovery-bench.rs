@@ -516,6 +516,7 @@ impl Process {
                     "-dev",
                     "-dns-port=-1",
                     "-grpc-port=-1",
+                    "-grpc-tls-port=-1",
                     "-serf-wan-port=-1",
                 ])
                 .arg(format!("-http-port={}", self.address.port()))

@@ -1,0 +1,147 @@
+//! Servers that are dead, leaving, or say that they do not serve.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use load_balancing::{
+    SERVICE,
+    backend::{Backend, State},
+    balanced::Balanced,
+    pb::greeter_service_server::GreeterServiceServer,
+    policy::RoundRobin,
+};
+use tokio::sync::Notify;
+use tonic::{
+    Code,
+    transport::{self, server::TcpIncoming},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use super::{Server, Slow, balanced, hello, is_out, is_ready, nobody, over, shares, soon};
+
+/// A slow server, and what it says of its health.
+async fn moody(slow: Slow) -> Result<(Server, HealthReporter)> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter
+        .set_service_status(SERVICE, ServingStatus::Serving)
+        .await;
+    let server = Server::run(|listener, _| {
+        transport::Server::builder()
+            .add_service(health)
+            .add_service(GreeterServiceServer::new(slow))
+            .serve_with_incoming(TcpIncoming::from(listener))
+    });
+    Ok((server.await?, reporter))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_not_to_is_not_called_and_its_calls_end() -> Result<()> {
+    let slow = Slow::new();
+    let (server, reporter) = moody(slow.clone()).await?;
+    let mut channel = balanced(RoundRobin::default(), &[&server]).await?;
+    let under_way = tokio::spawn(hello(channel.clone()));
+    slow.called.acquire().await?.forget();
+
+    reporter
+        .set_service_status(SERVICE, ServingStatus::NotServing)
+        .await;
+    soon("it is out", channel.until(is_out)).await?;
+    let status = hello(channel.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    let address = server.address;
+    assert_eq!(
+        status.message(),
+        format!("nobody can be called: {address}: it says not to")
+    );
+    slow.let_go.add_permits(2);
+    assert_eq!(under_way.await??, "李雷");
+
+    reporter
+        .set_service_status(SERVICE, ServingStatus::Serving)
+        .await;
+    soon("it is ready", channel.until(is_ready)).await?;
+    assert_eq!(hello(channel).await?, "李雷");
+    Ok(())
+}
+
+/// As grpc-go has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_health_service_is_well() -> Result<()> {
+    let slow = Slow::new();
+    slow.let_go.add_permits(1);
+    let server = Server::slow(slow).await?;
+    let channel = balanced(RoundRobin::default(), &[&server]).await?;
+    assert_eq!(hello(channel).await?, "李雷");
+    Ok(())
+}
+
+/// The watch is on the same connection: it tells, and no call has to.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_one_is_dead_is_known_before_it_is_called() -> Result<()> {
+    let (a, b) = (Server::start().await?, Server::start().await?);
+    let mut channel = balanced(RoundRobin::default(), &[&a]).await?;
+    drop(a);
+    soon("it is out", channel.until(is_out)).await?;
+    let status = hello(channel).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    // Beside another one, nobody notices.
+    let dead = nobody()?;
+    let backends = [dead, b.address].map(|address| Backend::new(address, 1));
+    let mut channel = Balanced::new(RoundRobin::default(), backends);
+    soon("it settles", channel.settled()).await?;
+    for _ in 0..20 {
+        assert!(
+            hello(channel.clone())
+                .await?
+                .contains(&b.address.to_string())
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_under_a_call_is_unavailable() -> Result<()> {
+    let slow = Slow::new();
+    let server = Server::slow(slow.clone()).await?;
+    let mut channel = balanced(RoundRobin::default(), &[&server]).await?;
+    let under_way = tokio::spawn(hello(channel.clone()));
+    slow.called.acquire().await?.forget();
+    drop(server);
+    let status = under_way.await?.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    // It has no health service: the call has told.
+    soon("it is out", channel.until(is_out)).await?;
+    assert_eq!(channel.backends()[0].pending(), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_loses_no_call() -> Result<()> {
+    let stop = Arc::<Notify>::default();
+    let stopped = stop.clone();
+    let leaving = Server::until(async move { stopped.notified().await }).await?;
+    let staying = Server::start().await?;
+    let servers = [&leaving, &staying];
+    let mut watched = balanced(RoundRobin::default(), &servers).await?;
+    let channel = over("round-robin", &servers).await?;
+    let before = shares(&channel, 100, &servers).await?;
+    assert_eq!(before, [50, 50, 0]);
+    stop.notify_one();
+    // Calls all the time, until it has gone.
+    let mut failed = 0;
+    soon("it has gone", async {
+        while !watched
+            .backends()
+            .iter()
+            .any(|one| matches!(one.state(), State::Out(why) if why.contains("refused")))
+        {
+            failed += shares(&channel, 20, &servers).await?[2];
+        }
+        anyhow::Ok(())
+    })
+    .await??;
+    assert_eq!(failed, 0);
+    assert_eq!(shares(&channel, 20, &servers).await?, [0, 20, 0]);
+    watched.settled().await;
+    Ok(())
+}
