@@ -10,7 +10,6 @@ use crate::pb::{SayHelloRequest, SayHelloResponse, greeter_service_server::Greet
 /// The longest name that is greeted, in characters (Unicode scalar values).
 pub const MAX_NAME_CHARS: usize = 64;
 
-// ANCHOR: greeter
 /// The service, which says who it is, and can be slow.
 #[derive(Clone, Debug)]
 pub struct Greeter {
@@ -35,7 +34,6 @@ impl GreeterService for Greeter {
         Ok(Response::new(SayHelloResponse { message }))
     }
 }
-// ANCHOR_END: greeter
 
 /// Says what is wrong with a name that cannot be greeted.
 fn check_name(name: &str) -> Result<(), Status> {
