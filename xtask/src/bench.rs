@@ -193,8 +193,11 @@ impl Measured {
             "<svg role=\"img\" class=\"wide\" aria-labelledby=\"bench-title bench-desc\" viewBox=\"0 0 660 {height}\" width=\"660\" xmlns=\"http://www.w3.org/2000/svg\" fill=\"var(--fg)\" font-size=\"13\">\n\
              <title id=\"bench-title\">{title}</title>\n<desc id=\"bench-desc\">{description}</desc>\n"
         );
+        let mut next = 50;
         for (at, curve) in curves.iter().enumerate() {
-            let x = 50 + 110 * at;
+            let x = next;
+            // The stroke, the name, and some air.
+            next += 110.max(54 + 7 * curve.chars().count());
             writeln!(
                 svg,
                 "<path d=\"M{x} 12h28\" fill=\"none\" {}/>\n<text x=\"{}\" y=\"17\">{curve}</text>",

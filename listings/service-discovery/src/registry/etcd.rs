@@ -146,14 +146,9 @@ async fn watch_all(
     let watching = time::timeout(TIMEOUT, watch.watch(requests)).await??;
     let mut changes = watching.into_inner();
     while let Some(change) = changes.message().await? {
-        if change.compact_revision > 0 {
-            // Whoever calls us begins again, with a list.
-            bail!(
-                "what was changed before {} is forgotten",
-                change.compact_revision
-            );
-        }
         if change.canceled {
+            // What was asked for may have been compacted. Whoever calls us begins
+            // again, with a list.
             bail!("the watch was ended: {}", change.cancel_reason);
         }
         for event in change.events {

@@ -20,7 +20,7 @@ use tokio::{
     sync::{Notify, watch},
     time,
 };
-use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tokio_stream::{Stream, StreamExt};
 use tonic::{
     Request, Response, Status, Streaming,
     transport::{Server, server::TcpIncoming},
@@ -263,14 +263,14 @@ impl pb::watch_server::Watch for Compacted {
         if create.start_revision > 40 {
             return Ok(Response::new(Box::pin(tokio_stream::pending())));
         }
-        let (answer, answers) = tokio::sync::mpsc::channel(1);
         let gone = pb::WatchResponse {
             canceled: true,
-            compact_revision: 40,
+            cancel_reason: "the required revision has been compacted".to_owned(),
             ..Default::default()
         };
-        answer.send(Ok(gone)).await.ok();
-        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+        // The stream itself goes on, as etcd's does: for other watches.
+        let answers = tokio_stream::once(Ok(gone)).chain(tokio_stream::pending());
+        Ok(Response::new(Box::pin(answers)))
     }
 }
 
