@@ -4,26 +4,29 @@
 use std::sync::Arc;
 
 use load_balancing::{
-    backend::Backend,
-    policy::{Policy, Weighted},
+    backend::{Backend, Pending},
+    policy::{LeastPending, Policy},
 };
 
 #[test]
-#[should_panic(expected = "one without weight is called")]
-fn exercise_a_weight_of_0_is_for_when_there_is_nobody_else() {
+#[should_panic(expected = "the strong one is taken for busy")]
+fn exercise_pending_calls_are_counted_by_weight() {
     let backend = |port, weight| Arc::new(Backend::new(([127, 0, 0, 1], port).into(), weight));
-    let (none, one) = (backend(1, 0), backend(2, 1));
-    let policy = Weighted::default();
-    for _ in 0..10 {
-        let picked = policy.pick(std::slice::from_ref(&none));
-        assert!(Arc::ptr_eq(picked, &none), "nobody is called");
-    }
-    let both = [none, one];
+    let both = [backend(1, 3), backend(2, 1)];
+    let policy = LeastPending::default();
+    let under_way = [&both[0], &both[0], &both[1]].map(|one| Pending::new(one.clone()));
     for _ in 0..10 {
         let picked = policy.pick(&both);
         assert!(
-            Arc::ptr_eq(picked, &both[1]),
-            "one without weight is called"
+            Arc::ptr_eq(picked, &both[0]),
+            "the strong one is taken for busy"
         );
     }
+    drop(under_way);
+    let _four = [0; 4].map(|one: usize| Pending::new(both[one].clone()));
+    let picked = policy.pick(&both);
+    assert!(
+        Arc::ptr_eq(picked, &both[1]),
+        "the weak one has nothing to do"
+    );
 }

@@ -8,6 +8,10 @@ use load_balancing::{
     policy::{LeastPending, PickFirst, RoundRobin, Weighted},
 };
 
+use http_body_util::{BodyExt, Full};
+use tonic::{body::Body, codegen::http};
+use tower::Service;
+
 use super::{Server, Slow, balanced, hello, is_out, over, shares, soon};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,6 +110,25 @@ async fn who_has_not_answered_gets_no_more_while_others_have() -> Result<()> {
     slow.let_go.add_permits(1);
     assert_eq!(stuck.await??, "李雷");
     assert_eq!(channel.backends()[0].pending(), 0);
+    Ok(())
+}
+
+/// A stream is under way until its last message, and so is any other body.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_counts_until_its_body_is_gone() -> Result<()> {
+    let server = Server::start().await?;
+    let mut channel = balanced(LeastPending::default(), &[&server]).await?;
+    let pending = channel.backends()[0].clone();
+    // What a generated client sends for the name "a", but with a hand on the answer.
+    let message = Full::from(&b"\0\0\0\0\x03\n\x01a"[..]);
+    let request = http::Request::post("http://localhost/hello.v1.GreeterService/SayHello")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Body::new(message.map_err(|never| match never {})))?;
+    let response = channel.call(request).await?;
+    assert_eq!(pending.pending(), 1);
+    drop(response);
+    assert_eq!(pending.pending(), 0);
     Ok(())
 }
 
