@@ -1,9 +1,16 @@
 //! Starts the real programs of a listing, as its reader does: exported, built
 //! outside the workspace, on ports that are free.
 
-use std::{ffi::OsStr, net::SocketAddr, path::Path};
+use std::{
+    ffi::OsStr,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use xtask::{
     program::{Ended, Keyboard, Program},
     session::{self, Built},
@@ -12,6 +19,28 @@ use xtask::{
 
 /// What a test returns.
 pub type Result<T = (), E = anyhow::Error> = std::result::Result<T, E>;
+
+/// A command as it is typed: words with a blank between two.
+pub fn typed(command: &str) -> Command {
+    let mut words = command.split(' ');
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
+    command
+}
+
+/// Waits until somebody listens at `address` who does not say so.
+///
+/// # Errors
+///
+/// Fails if nobody does in a minute.
+pub fn answers(address: SocketAddr) -> Result {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while TcpStream::connect(address).is_err() {
+        ensure!(Instant::now() < deadline, "nobody listens at {address}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
 
 /// The book.
 pub fn workspace() -> Workspace {
@@ -40,6 +69,18 @@ impl Listing {
     /// The exported project's folder.
     pub fn dir(&self) -> &Path {
         &self.built.dir
+    }
+
+    /// Runs an example to its end, and returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it does, or says anything on its standard error.
+    pub fn example(&self, name: &str, arguments: &[&str]) -> Result<String> {
+        let output = self.built.example(name).args(arguments).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success() && said.is_empty(), "{said}");
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// Runs a program to its end.

@@ -1,10 +1,8 @@
 //! Three servers, by each policy, and behind a HAProxy that really runs.
 
-use std::process::Command;
-
 use anyhow::{Context, ensure};
-use harness::{Listing, Result, Server, workspace};
-use xtask::{bench::Measured, program::Program, session};
+use harness::{Listing, Result, Server, answers, typed, workspace};
+use xtask::{bench::Measured, program::Program};
 
 const SERVER: &str = "load-balancing-server";
 const CLIENT: &str = "load-balancing-client";
@@ -43,20 +41,8 @@ fn who_leaves_loses_no_call() -> Result {
 #[test]
 #[ignore = "needs haproxy on the PATH"]
 fn a_proxy_deals_out_connections_or_calls() -> Result {
-    let listing = session::build(&workspace(), "load-balancing")?;
-    let output = listing
-        .command("cargo")
-        .args([
-            "run",
-            "--quiet",
-            "--example",
-            "load-balancing-bench",
-            "proxy",
-        ])
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success() && said.is_empty(), "{said}");
-    let printed = String::from_utf8(output.stdout)?;
+    let listing = Listing::build("load-balancing")?;
+    let printed = listing.example("load-balancing-bench", &["proxy"])?;
     let row = |of: &str| -> Result<Vec<&str>> {
         let line = printed.lines().find(|line| line.starts_with(of));
         Ok(line.with_context(|| printed.clone())?.split(',').collect())
@@ -89,27 +75,14 @@ fn the_commands_of_the_page_start_the_proxy() -> Result {
         .iter()
         .map(|port| listing.serving(SERVER, &[port]))
         .collect::<Result<_>>()?;
-    let mut words = PROXY.split(' ');
-    let mut command = Command::new(words.next().unwrap_or_default());
-    command.args(words).current_dir(listing.dir());
+    let mut command = typed(PROXY);
+    command.current_dir(listing.dir());
     let _proxy = Program::start(command)?;
-    answers("127.0.0.1:50080")?;
+    answers("127.0.0.1:50080".parse()?)?;
     let end = listing.run(CLIENT, CALLS.split(' ').skip(4))?;
     let shares = ports.map(|port| share(&end.output, port));
     assert_eq!(shares.iter().sum::<usize>(), 3000, "{}", end.output);
     ensure!(shares.iter().all(|share| *share >= 999), "{}", end.output);
-    Ok(())
-}
-
-fn answers(address: &str) -> Result {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while std::net::TcpStream::connect(address).is_err() {
-        ensure!(
-            std::time::Instant::now() < deadline,
-            "nobody listens at {address}"
-        );
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
     Ok(())
 }
 

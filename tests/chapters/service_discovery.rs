@@ -1,20 +1,14 @@
 //! One name and many servers, with registries that really run.
 
-use std::{
-    net::{SocketAddr, TcpListener, TcpStream},
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Context, ensure};
-use harness::{Listing, Result, Server, workspace};
+use harness::{Listing, Result, Server, answers, typed, workspace};
 use service_discovery::registry::etcd::pb::{PutRequest, kv_client::KvClient};
 use tempfile::TempDir;
 use xtask::{
     bench::Measured,
     program::{Keyboard, Program},
-    session,
 };
 
 const SERVER: &str = "service-discovery-server";
@@ -23,16 +17,6 @@ const CLIENT: &str = "service-discovery-client";
 /// How the pages start them.
 const ETCD: &str = "etcd";
 const CONSUL: &str = "consul agent -dev";
-
-/// Waits until somebody listens at `address`.
-fn answers(address: SocketAddr) -> Result {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while TcpStream::connect(address).is_err() {
-        ensure!(Instant::now() < deadline, "nobody listens at {address}");
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
 
 /// A registry on ports that are free, which can be started again.
 struct Registry {
@@ -78,8 +62,8 @@ impl Registry {
                 two.port()
             ),
         };
-        let typed = format!("{} {ports}", self.command);
-        self.program = Some(Program::start(typed_command(&typed))?);
+        let command = typed(&format!("{} {ports}", self.command));
+        self.program = Some(Program::start(command)?);
         answers(address)
     }
 
@@ -87,13 +71,6 @@ impl Registry {
         let scheme = self.command.split(' ').next().unwrap_or_default();
         format!("{scheme}://{}/greeter", self.address)
     }
-}
-
-fn typed_command(typed: &str) -> Command {
-    let mut words = typed.split(' ');
-    let mut command = Command::new(words.next().unwrap_or_default());
-    command.args(words);
-    command
 }
 
 /// Starts a client that calls once a second for as long as we look.
@@ -235,7 +212,7 @@ fn the_commands_of_the_pages_start_both_registries() -> Result {
         ),
     ] {
         let folder = TempDir::new()?;
-        let mut command = typed_command(registry);
+        let mut command = typed(registry);
         command.current_dir(folder.path());
         let _registry = Program::start(command)?;
         answers(([127, 0, 0, 1], port).into())?;
@@ -256,14 +233,8 @@ fn the_commands_of_the_pages_start_both_registries() -> Result {
 #[test]
 #[ignore = "needs etcd and consul on the PATH"]
 fn no_call_of_the_drill_fails() -> Result {
-    let listing = session::build(&workspace(), "service-discovery")?;
-    let output = listing
-        .command("cargo")
-        .args(["run", "--quiet", "--example", "service-discovery-bench"])
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success() && said.is_empty(), "{said}");
-    let printed = String::from_utf8(output.stdout)?;
+    let listing = Listing::build("service-discovery")?;
+    let printed = listing.example("service-discovery-bench", &[])?;
     let rows: Vec<Vec<&str>> = printed
         .lines()
         .skip(1)

@@ -2,9 +2,9 @@
 //!
 //! A listing's example `<slug>-bench` prints tables of comma-separated values, with an
 //! empty line between two. One that begins with a line `# name` is also a file of that
-//! name, for a page that shows it alone. The first is also drawn, if its second column has numbers:
-//! then its first column names a curve, its second is what grows, and each other one
-//! is a picture.
+//! name, for a page that shows it alone. The first is also drawn, if its second column
+//! has numbers: then its first column names a curve, its second is what grows, and each
+//! other one is a picture.
 
 use std::{fmt::Write, fs, process::Stdio, thread};
 
@@ -43,9 +43,7 @@ pub fn measure(workspace: &Workspace, slug: &str, quick: bool) -> Result<Measure
         example.exists() || example.with_extension("rs").exists(),
         "the listing `{slug}` has no example `{name}`: there is nothing to measure"
     );
-    let built = session::build(workspace, slug)?;
-    let mut command = built.command("cargo");
-    command.args(["run", "--quiet", "--example", &name]);
+    let mut command = session::build(workspace, slug)?.example(&name);
     if quick {
         command.args(["--", "quick"]);
     } else {
@@ -103,13 +101,14 @@ impl Measured {
         let [data, table, picture] = files(slug);
         let shown = format!("$ cargo xtask bench {slug}\n{}", self.table());
         let mut files = vec![(data, self.csv.clone()), (table, shown)];
-        for table in self.tables()? {
+        let tables = self.tables()?;
+        for table in &tables {
             if let Some(name) = table.name {
                 let file = format!("listings/{slug}/measured/{name}.txt");
                 files.push((file, table.text()));
             }
         }
-        if self.tables()?.first().is_some_and(Table::grows) {
+        if tables.first().is_some_and(Table::grows) {
             files.push((picture, self.picture()?));
         }
         Ok(files)

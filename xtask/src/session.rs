@@ -141,6 +141,13 @@ impl Built {
         command
     }
 
+    /// A command for the example `name`: cargo builds it first, and says nothing.
+    pub fn example(&self, name: &str) -> Command {
+        let mut command = self.command("cargo");
+        command.args(["run", "--quiet", "--example", name]);
+        command
+    }
+
     /// A command for the program `name`.
     ///
     /// # Errors

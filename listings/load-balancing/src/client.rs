@@ -10,7 +10,6 @@ use load_balancing::{
     program,
 };
 use tokio::task::JoinSet;
-use tonic::Status;
 
 /// How many calls are under way at a time.
 const AT_ONCE: usize = 10;
@@ -74,10 +73,6 @@ async fn call(channel: AnyChannel) -> String {
     let mut client = GreeterServiceClient::new(channel);
     match client.say_hello(SayHelloRequest { name }).await {
         Ok(response) => response.into_inner().message,
-        Err(status) => failure(&status),
+        Err(status) => format!("{:?}: {}", status.code(), status.message()),
     }
-}
-
-fn failure(status: &Status) -> String {
-    format!("{:?}: {}", status.code(), status.message())
 }

@@ -15,11 +15,11 @@ pub struct Backoff {
 impl Backoff {
     // ANCHOR: pause
     /// The pause after so many failures in a row: it doubles with each, and one half
-    /// of it is up to chance. There is none if nothing has failed.
-    pub fn pause(self, failures: u32) -> Option<Duration> {
-        let doublings = failures.checked_sub(1)?.min(16);
+    /// of it is up to chance.
+    pub fn pause(self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(16);
         let pause = self.first.saturating_mul(1 << doublings).min(self.longest);
-        Some(pause.mul_f64(0.5 + fastrand::f64() / 2.0))
+        pause.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
     // ANCHOR_END: pause
 }

@@ -351,8 +351,8 @@ impl Keeper {
     fn connect(&mut self, address: Address, failures: u32, because: String) {
         let to = address.clone();
         let attempt = self.attempts.spawn(async move {
-            if let Some(pause) = RECONNECT.pause(failures) {
-                time::sleep(pause).await;
+            if failures > 0 {
+                time::sleep(RECONNECT.pause(failures)).await;
             }
             let channel = match to.endpoint() {
                 Ok(endpoint) => endpoint.connect().await,

@@ -21,7 +21,7 @@ use tonic::transport::{Endpoint, channel::Change};
 
 use crate::{
     address::Address,
-    names::{Known, Name},
+    names::{Known, Name, tell},
 };
 
 /// Nobody is asked more often than this.
@@ -100,15 +100,6 @@ pub async fn follow(
             }
         }
     }
-}
-
-/// Only what is new is news.
-fn tell(known: &watch::Sender<Option<Known>>, news: Known) {
-    known.send_if_modified(|known| {
-        let changed = known.as_ref() != Some(&news);
-        *known = Some(news);
-        changed
-    });
 }
 // ANCHOR_END: follow
 

@@ -36,6 +36,17 @@ pub struct Name {
 }
 // ANCHOR_END: known
 
+// ANCHOR: tell
+/// Wakes those who listen only if there is something new.
+pub fn tell<T: PartialEq>(listeners: &watch::Sender<Option<T>>, news: T) {
+    listeners.send_if_modified(|last| {
+        let changed = last.as_ref() != Some(&news);
+        *last = Some(news);
+        changed
+    });
+}
+// ANCHOR_END: tell
+
 impl Name {
     /// A name of which the sender knows.
     pub fn new(target: impl Into<Arc<str>>) -> (watch::Sender<Option<Known>>, Self) {

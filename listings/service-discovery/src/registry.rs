@@ -108,7 +108,7 @@ async fn keep(
                 if failures == 1 {
                     tracing::warn!(%registry, error = %error.root_cause(), "no answer");
                 }
-                PAUSES.pause(failures).unwrap_or_default().min(HEARTBEAT)
+                PAUSES.pause(failures).min(HEARTBEAT)
             }
         };
         tokio::select! {
@@ -206,7 +206,7 @@ pub async fn follow(
         known.send_replace(Some(Known { problem, ..last }));
         tokio::select! {
             () = known.closed() => return,
-            () = time::sleep(PAUSES.pause(failures).unwrap_or_default()) => {}
+            () = time::sleep(PAUSES.pause(failures)) => {}
         }
     }
 }

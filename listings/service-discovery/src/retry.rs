@@ -47,7 +47,7 @@ where
             Err(_) => Status::deadline_exceeded(format!("no answer in {time:?}")),
         };
         failures += 1;
-        let pause = PAUSES.pause(failures).unwrap_or_default();
+        let pause = PAUSES.pause(failures);
         let late = Instant::now() + pause >= deadline;
         // At the end, the reason is of more use than that the time is up.
         if status.code() != Code::Unavailable || failures == ATTEMPTS || late {

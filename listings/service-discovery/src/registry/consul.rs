@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{Found, LEASE, Lease, Registry};
+use crate::names::tell;
 
 /// How long Consul may take to connect to, and to answer what it has to answer at
 /// once.
@@ -138,13 +139,7 @@ impl Consul {
                 .error_for_status()?;
             index = next(index, answer.headers().get("x-consul-index"))?;
             let entries: Vec<Entry> = answer.json().await?;
-            let addresses = entries.iter().filter_map(Entry::address).collect();
-            found.send_if_modified(|found| {
-                let addresses = Some(addresses);
-                let changed = *found != addresses;
-                *found = addresses;
-                changed
-            });
+            tell(found, entries.iter().filter_map(Entry::address).collect());
         }
     }
     // ANCHOR_END: watch

@@ -152,8 +152,9 @@ async fn watch_all(
             bail!("the watch was ended: {}", change.cancel_reason);
         }
         for event in change.events {
-            let record = event.kv.clone().unwrap_or_default();
-            match event.r#type() {
+            let kind = event.r#type();
+            let record = event.kv.unwrap_or_default();
+            match kind {
                 EventType::Put => addresses.put(record),
                 EventType::Delete => addresses.delete(&record),
             }

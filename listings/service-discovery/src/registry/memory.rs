@@ -10,6 +10,7 @@ use anyhow::{Error, Result, anyhow};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Found, LEASE, Lease, Registry};
+use crate::names::tell;
 
 // ANCHOR: memory
 /// Who is registered, and until when.
@@ -72,12 +73,7 @@ impl Registry for Memory {
                 .map(|((_, address), until)| (*address, *until))
                 .collect();
             let next = alive.values().min().copied();
-            let addresses = Some(BTreeSet::from_iter(alive.into_keys()));
-            found.send_if_modified(|found| {
-                let changed = *found != addresses;
-                *found = addresses;
-                changed
-            });
+            tell(&found, BTreeSet::from_iter(alive.into_keys()));
             tokio::select! {
                 changed = records.changed() => if changed.is_err() {
                     return anyhow!("the registry is gone");
