@@ -6,7 +6,10 @@ use std::fs;
 
 use anyhow::ensure;
 use harness::Result;
-use xtask::{session::Ports, workspace::write};
+use xtask::{
+    session::{Ports, Which},
+    workspace::write,
+};
 
 use crate::{contracts, listings, measured, pages, site::Site, tools::Copy, transcripts};
 
@@ -75,6 +78,7 @@ fn runs(copy: &Copy) -> Result<String> {
         &copy.workspace,
         "hello-world",
         Ports::Free,
+        Which::All,
     ))
 }
 
@@ -393,6 +397,14 @@ const BUILT: &[(Proof, &[Fault])] = &[
             Fault {
                 edits: &[(LIB, "\"Hello, {name}!\"", "\"Good day, {name}!\"")],
                 says: "listings/hello-world/output/client-another-name.txt:2: a run printed something else",
+            },
+            Fault {
+                edits: &[(
+                    "listings/hello-world/session.toml",
+                    "",
+                    "\n[[session]]\nname = \"more\"\nneeds = [\"no-such-program\"]\nprogram = []\n",
+                )],
+                says: "the session `more` of the listing `hello-world` fails: `no-such-program` is not on the PATH",
             },
         ],
     ),

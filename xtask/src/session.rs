@@ -10,7 +10,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     net::TcpListener,
     path::PathBuf,
     process::Command,
@@ -40,6 +40,15 @@ pub enum Ports {
     AsTyped,
 }
 
+/// Which sessions are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those that need nothing but Rust.
+    RustAlone,
+    /// Those that need other programs as well.
+    All,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sessions {
@@ -53,6 +62,9 @@ struct Sessions {
 #[serde(deny_unknown_fields)]
 struct Session {
     name: String,
+    /// Programs besides Rust's own that have to be on the PATH.
+    #[serde(default)]
+    needs: Vec<String>,
     program: Vec<Step>,
 }
 
@@ -222,12 +234,19 @@ pub fn build(workspace: &Workspace, slug: &str) -> Result<Built> {
     Ok(built)
 }
 
-/// Runs the sessions of the listing `slug`: the files of its `output/`, by name.
+/// Runs sessions of the listing `slug`: what they print, by its name in `output/`.
+/// Of a session that is left out there is the name alone.
 ///
 /// # Errors
 ///
-/// Fails with what a program printed if it does not do as the session says.
-pub fn run(workspace: &Workspace, slug: &str, ports: Ports) -> Result<BTreeMap<String, String>> {
+/// Fails with what a program printed if it does not do as the session says, and if
+/// a program is missing that a session needs.
+pub fn run(
+    workspace: &Workspace,
+    slug: &str,
+    ports: Ports,
+    which: Which,
+) -> Result<BTreeMap<String, Option<String>>> {
     /// The projects whose sessions run, by folder: two runs of one would find each
     /// other's files.
     static RUNNING: Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
@@ -260,7 +279,7 @@ pub fn run(workspace: &Workspace, slug: &str, ports: Ports) -> Result<BTreeMap<S
     }
     let mut output = BTreeMap::new();
     for session in &sessions.session {
-        let files = session.run(&built, ports).with_context(|| {
+        let files = session.files(&built, ports, which).with_context(|| {
             format!(
                 "the session `{}` of the listing `{slug}` fails",
                 session.name
@@ -274,7 +293,7 @@ pub fn run(workspace: &Workspace, slug: &str, ports: Ports) -> Result<BTreeMap<S
     }
     for generated in &sessions.generated {
         let (name, text) = generated.read(&built)?;
-        output.insert(name, text);
+        output.insert(name, Some(text));
     }
     Ok(output)
 }
@@ -285,7 +304,7 @@ pub fn run(workspace: &Workspace, slug: &str, ports: Ports) -> Result<BTreeMap<S
 ///
 /// Fails, and leaves the files as they are, if a session fails.
 pub fn rewrite(workspace: &Workspace, slug: &str) -> Result<Vec<String>> {
-    let new = run(workspace, slug, Ports::Free)?;
+    let new = run(workspace, slug, Ports::Free, Which::All)?;
     let old = written(workspace, slug)?;
     let dir = workspace.listing(slug).join("output");
     let mut changed = Vec::new();
@@ -294,7 +313,7 @@ pub fn rewrite(workspace: &Workspace, slug: &str) -> Result<Vec<String>> {
         changed.push(format!("{name} (removed)"));
     }
     for (name, text) in new {
-        if old.get(&name) != Some(&text) {
+        if let Some(text) = text.filter(|text| old.get(&name) != Some(text)) {
             write(&dir.join(&name), text)?;
             changed.push(name);
         }
@@ -317,7 +336,30 @@ struct Running<'a> {
 }
 
 impl Session {
-    /// The files that it writes, by name.
+    /// The files that it writes, by name, with their text if it is run.
+    fn files(
+        &self,
+        built: &Built,
+        ports: Ports,
+        which: Which,
+    ) -> Result<Vec<(String, Option<String>)>> {
+        if which == Which::RustAlone && !self.needs.is_empty() {
+            let names = self.program.iter().flat_map(Step::files);
+            return Ok(names.map(|name| (name, None)).collect());
+        }
+        for program in &self.needs {
+            ensure!(
+                is_on_the_path(program),
+                "`{program}` is not on the PATH: .ci/run shows how it is installed"
+            );
+        }
+        let files = self.run(built, ports)?;
+        Ok(files
+            .into_iter()
+            .map(|(name, text)| (name, Some(text)))
+            .collect())
+    }
+
     fn run(&self, built: &Built, ports: Ports) -> Result<Vec<(String, String)>> {
         let mut running: Vec<Running> = Vec::new();
         let mut ended: Vec<(&Step, Ended)> = Vec::new();
@@ -392,15 +434,22 @@ impl Session {
         let mut files = Vec::new();
         for (step, end) in ended {
             let text = normalise(&end.output, &addresses);
-            if let Some(name) = &step.transcript {
-                files.push((format!("{name}.txt"), format!("$ {}\n{text}", step.command)));
-            }
-            if let Some(name) = &step.table {
-                files.push((format!("{name}.md"), text));
+            for name in step.files() {
+                let text = if name.ends_with(".txt") {
+                    format!("$ {}\n{text}", step.command)
+                } else {
+                    text.clone()
+                };
+                files.push((name, text));
             }
         }
         Ok(files)
     }
+}
+
+fn is_on_the_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// Which of them has this transcript.
@@ -474,6 +523,13 @@ fn type_all(mut keyboard: Keyboard, all: &[Typed]) -> Result<Keyboard> {
 }
 
 impl Step {
+    /// The names of what is kept of its output.
+    fn files(&self) -> impl Iterator<Item = String> {
+        let transcript = self.transcript.as_ref().map(|name| format!("{name}.txt"));
+        let table = self.table.as_ref().map(|name| format!("{name}.md"));
+        transcript.into_iter().chain(table)
+    }
+
     fn command(
         &self,
         built: &Built,

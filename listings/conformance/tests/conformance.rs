@@ -1,0 +1,94 @@
+//! tonic's client against tonic's server: every case, and what neither can do.
+
+use std::future::pending;
+
+use anyhow::{Context, Result};
+use conformance::{
+    MAX_PAYLOAD,
+    cases::{self, CASES, COMPRESSED_STREAMS},
+    pb::{
+        BoolValue, ResponseParameters, SimpleRequest, StreamingInputCallRequest,
+        StreamingOutputCallRequest, test_service_client::TestServiceClient,
+    },
+    serve,
+};
+use tokio::net::TcpListener;
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+
+async fn served() -> Result<Channel> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let uri = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(serve(listener, pending()));
+    Ok(Endpoint::from_shared(uri)?.connect().await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_case_passes() -> Result<()> {
+    for case in CASES {
+        cases::run(case, served().await?).await.context(case)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_case_that_is_none_is_named() -> Result<()> {
+    let error = cases::run("full_unary", served().await?).await.unwrap_err();
+    let error = error.to_string();
+    assert!(error.starts_with("there is no case `full_unary`; there are: empty_unary, "));
+    Ok(())
+}
+
+#[tokio::test]
+async fn messages_of_one_stream_are_all_compressed_or_none() -> Result<()> {
+    for case in COMPRESSED_STREAMS {
+        let error = cases::run(case, served().await?).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "tonic compresses all messages of a stream, or none"
+        );
+    }
+    let parameters = [Some(true), Some(false)].map(|compressed| ResponseParameters {
+        size: 9,
+        interval_us: 0,
+        compressed: compressed.map(|value| BoolValue { value }),
+    });
+    let request = StreamingOutputCallRequest {
+        response_parameters: parameters.into(),
+        ..StreamingOutputCallRequest::default()
+    };
+    let mut client = TestServiceClient::new(served().await?);
+    let status = client.streaming_output_call(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_size_that_is_none_is_refused() -> Result<()> {
+    let mut client = TestServiceClient::new(served().await?);
+    for response_size in [-1, MAX_PAYLOAD as i32 + 1] {
+        let request = SimpleRequest {
+            response_size,
+            ..SimpleRequest::default()
+        };
+        let status = client.unary_call(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), "a payload has 0 to 4000000 bytes");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_says_that_it_is_compressed_and_is_not_is_refused_in_a_stream() -> Result<()> {
+    let mut client = TestServiceClient::new(served().await?);
+    let requests = [None, Some(false), Some(true)].map(|expected| StreamingInputCallRequest {
+        payload: None,
+        expect_compressed: expected.map(|value| BoolValue { value }),
+    });
+    let sent = tokio_stream::iter(requests);
+    let status: Status = client.streaming_input_call(sent).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    Ok(())
+}
