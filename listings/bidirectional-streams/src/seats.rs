@@ -52,8 +52,8 @@ struct Taken {
 
 // ANCHOR: sit
 impl Seats {
-    /// Takes a seat, and tells whoever sits there now whether the other one is
-    /// here. Whoever had the seat has lost it.
+    /// Takes a seat, tells whoever sits there now whether the other one is here, and
+    /// the other one that somebody came. Whoever had the seat has lost it.
     ///
     /// # Errors
     ///
@@ -76,12 +76,17 @@ impl Seats {
         if let Some(before) = all.insert(place.clone(), taken) {
             before.lost.cancel();
         }
+        // Under the same lock: whoever comes after this hears it first of all, and
+        // is not to hear it again.
+        let other = all.get(&place.opposite());
+        let told = other.is_none_or(|other| other.ear.try_send(presence(&all, &place)).is_ok());
         drop(all);
         Ok(Seat {
             seats: self.clone(),
             place,
             ear,
             lost,
+            told,
         })
     }
     // ANCHOR_END: sit
@@ -142,6 +147,9 @@ pub struct Seat {
     pub ear: Ear,
     /// Cancelled when somebody else has taken the seat.
     pub lost: CancellationToken,
+    /// Whether the other one has been told that somebody came; not if they read so
+    /// slowly that there was no room.
+    pub told: bool,
 }
 
 // ANCHOR: leave

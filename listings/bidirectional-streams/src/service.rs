@@ -104,7 +104,9 @@ async fn attend(
 /// Passes on what a person says, until they have no more to say.
 async fn pass_on(seat: &Seat, mut requests: Streaming<ChatRequest>) -> Result<(), Status> {
     let (here, there) = (&seat.place, &seat.place.opposite());
-    seat.seats.tell_presence(there, here).await;
+    if !seat.told {
+        seat.seats.tell_presence(there, here).await;
+    }
     while let Some(ChatRequest { content }) = requests.message().await? {
         let from = here.from.clone();
         let message = Message { from, content };

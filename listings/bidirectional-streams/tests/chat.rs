@@ -130,6 +130,29 @@ async fn two_people_talk_and_part() -> Result {
     Ok(())
 }
 
+/// Whoever comes in the moment in which the other one does hears of them once.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_twice_who_is_here() -> Result {
+    let house = House::open().await?;
+    for round in 0..200 {
+        let (jack, mike) = (format!("jack-{round}"), format!("mike-{round}"));
+        let (mut jack_s, mut mike_s) =
+            tokio::try_join!(house.come(&jack, &mike), house.come(&mike, &jack))?;
+        let (first, second) = (jack_s.hear().await?, mike_s.hear().await?);
+        // One of them was the second, and the first hears of them.
+        for (side, heard, other) in [(&mut jack_s, first, &mike), (&mut mike_s, second, &jack)] {
+            if heard == is_here(other, false) {
+                assert_eq!(side.hear().await?, is_here(other, true));
+            }
+        }
+        jack_s.say("你好").await?;
+        assert_eq!(mike_s.hear().await?, said(&jack, "你好"));
+        mike_s.say("再见").await?;
+        assert_eq!(jack_s.hear().await?, said(&mike, "再见"));
+    }
+    Ok(())
+}
+
 /// The client waits for the server before it says anything.
 #[tokio::test]
 async fn the_server_speaks_first() -> Result {
