@@ -6,6 +6,8 @@ use anyhow::{Context, ensure};
 use authentication::{
     accounts::Accounts,
     certificates,
+    discovery::{Discovery, http_client},
+    grant::Grant,
     pb::{
         GetBalanceRequest, TransferRequest, WatchTransfersRequest,
         account_service_client::AccountServiceClient, account_service_server::AccountServiceServer,
@@ -13,6 +15,7 @@ use authentication::{
     token::Claims,
 };
 use harness::{Listing, Result, workspace};
+use oauth2::{ClientId, ClientSecret, TokenResponse};
 use tempfile::TempDir;
 use tonic::{
     Code, Request, Status,
@@ -30,20 +33,20 @@ const CLIENT: &str = "authentication-client";
 const LOGIN: &str = "authentication-login";
 
 /// Whoever issues tokens.
-struct Issuer {
+pub struct Issuer {
     program: Program,
     keyboard: Keyboard,
-    name: String,
+    pub name: String,
 }
 
 /// The programs of the pages, with secrets of their own.
-struct Programs {
+pub struct Programs {
     listing: Listing,
-    folder: TempDir,
+    pub folder: TempDir,
 }
 
 impl Programs {
-    fn build() -> Result<Self> {
+    pub fn build() -> Result<Self> {
         let programs = Self {
             listing: Listing::build("authentication")?,
             folder: TempDir::new()?,
@@ -68,7 +71,7 @@ impl Programs {
     }
 
     /// The issuer of the listing.
-    fn issuer(&self, life: &str, ahead: &str) -> Result<Issuer> {
+    pub fn issuer(&self, life: &str, ahead: &str) -> Result<Issuer> {
         let arguments = ["127.0.0.1:0", self.secrets(), life, ahead];
         let (mut program, keyboard) = self.listing.start_with_keyboard(ISSUER, arguments)?;
         let line = program.wait_for("listening on ")?;
@@ -80,9 +83,28 @@ impl Programs {
         })
     }
 
-    fn server(&self, issuer: &str, refresh: &str, level: &str) -> Result<harness::Server> {
+    pub fn server(&self, issuer: &str, refresh: &str, level: &str) -> Result<harness::Server> {
         let arguments = ["127.0.0.1:0", issuer, self.secrets(), refresh, level];
         self.listing.serving(SERVER, &arguments)
+    }
+
+    /// The file with the certificate of the server's authority.
+    pub fn authority(&self) -> String {
+        let file = self.folder.path().join("ca.pem");
+        file.to_string_lossy().into_owned()
+    }
+
+    /// A token that the issuer gives to a service.
+    pub async fn token(&self, issuer: &str) -> Result<String> {
+        let http = http_client()?;
+        let discovery = Discovery::of(&http, issuer).await?;
+        let mut grant = Grant::ClientCredentials {
+            id: ClientId::new("teller".to_owned()),
+            secret: ClientSecret::new(self.secret("teller.secret")?),
+            scope: "accounts.read accounts.write".to_owned(),
+        };
+        let token = grant.ask(&http, &discovery).await?;
+        Ok(token.access_token().secret().clone())
     }
 
     fn client(&self, server: &harness::Server, issuer: &str, more: &[&str]) -> Result<Ended> {

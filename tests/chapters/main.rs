@@ -2,13 +2,17 @@
 
 mod authentication;
 mod bidirectional_streams;
+mod buf;
+mod conformance;
 mod deadlines;
 mod errors;
 mod hello_world;
 mod interceptors;
 mod load_balancing;
+mod manual_service;
 mod metadata;
 mod one_way_streams;
+mod other_languages;
 mod service_discovery;
 mod setup;
 mod streaming;

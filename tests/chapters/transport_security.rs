@@ -38,10 +38,10 @@ const CLIENT: &str = "transport-security-client";
 const AUTHORITY: &str = "transport-security-authority";
 
 /// A folder with what the authority of the listing has issued.
-struct Pki(TempDir);
+pub struct Pki(pub TempDir);
 
 impl Pki {
-    fn new(listing: &Listing) -> Result<Self> {
+    pub fn new(listing: &Listing) -> Result<Self> {
         let pki = Self(TempDir::new()?);
         pki.issue(listing, &[])?;
         Ok(pki)
@@ -53,11 +53,11 @@ impl Pki {
         Ok(())
     }
 
-    fn folder(&self) -> &str {
+    pub fn folder(&self) -> &str {
         self.0.path().to_str().unwrap_or_default()
     }
 
-    fn file(&self, name: &str) -> String {
+    pub fn file(&self, name: &str) -> String {
         format!("{}/{name}", self.folder())
     }
 

@@ -21,6 +21,9 @@ const PROTO_INSIDE: (&str, &str) = (
     r#"const PROTO: &str = "proto";"#,
 );
 
+/// Where a listing with generated code that is kept says what it is made from.
+const GENERATION: &str = "buf.gen.yaml";
+
 /// A file of a listing.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -34,7 +37,8 @@ pub struct Source {
 
 /// The files of a listing that a reader takes home, manifest first: all but the
 /// transcripts with the session that makes them, what was measured, and what a `.gitignore` of `*`
-/// keeps out; and the contracts that its `build.rs` names, with what they import.
+/// keeps out; and the contracts that its `build.rs` or its `buf.gen.yaml` names, with
+/// what they import.
 ///
 /// # Errors
 ///
@@ -68,6 +72,22 @@ pub fn sources(workspace: &Workspace, slug: &str) -> Result<Vec<Source>> {
             }
             text = text.replace(PROTO_INSIDE.0, PROTO_INSIDE.1);
         }
+        if file == Path::new(GENERATION) {
+            text = text.replace("../../proto", "proto");
+            let named = strings_ending_in_proto(&text);
+            protos.extend(
+                named
+                    .iter()
+                    .filter_map(|it| it.strip_prefix("proto/"))
+                    .map(str::to_owned),
+            );
+            // The rules of the contracts come with them.
+            sources.push(Source {
+                book: "buf.yaml".into(),
+                project: "buf.yaml".into(),
+                text: read(&workspace.root().join("buf.yaml"))?,
+            });
+        }
         sources.push(Source {
             book: Path::new("listings").join(slug).join(&file),
             project: file,
@@ -85,7 +105,7 @@ pub fn sources(workspace: &Workspace, slug: &str) -> Result<Vec<Source>> {
     sources.sort_by_key(|source| {
         let rank = match slashed(&source.project).as_str() {
             "Cargo.toml" => 0,
-            "build.rs" => 1,
+            "build.rs" | "buf.yaml" | GENERATION => 1,
             path if path.starts_with("proto/") => 2,
             path if path.starts_with("src/") => 3,
             _ => 4,

@@ -123,7 +123,7 @@ pub async fn run(case: &str, channel: Channel) -> Result<()> {
             let mut probe = large_request();
             probe.expect_compressed = Some(BoolValue { value: true });
             ends_with(client.unary_call(probe).await, Code::InvalidArgument)
-                .context("a message that is not compressed and says it is")?;
+                .context("the server does not look whether a message is compressed")?;
             large_unary(
                 client.clone().send_compressed(CompressionEncoding::Gzip),
                 Some(true),
@@ -132,9 +132,10 @@ pub async fn run(case: &str, channel: Channel) -> Result<()> {
             large_unary(client, Some(false)).await
         }
         "server_compressed_unary" => server_compressed_unary(client).await,
-        _ if COMPRESSED_STREAMS.contains(&case) => {
+        "client_compressed_streaming" => {
             bail!("tonic compresses all messages of a stream, or none")
         }
+        "server_compressed_streaming" => server_compressed_streaming(client).await,
         _ => bail!(
             "there is no case `{case}`; there are: {}",
             [&CASES[..], &COMPRESSED_STREAMS].concat().join(", ")
@@ -163,14 +164,39 @@ async fn server_compressed_unary(mut client: Client) -> Result<()> {
         let mut request = large_request();
         request.response_compressed = Some(BoolValue { value });
         let response = client.unary_call(request).await?;
-        let compressed = Flags::of(response.extensions()).next();
-        ensure!(
-            compressed == Some(value),
-            "compressed is {compressed:?} and not {value}"
-        );
+        ensure_compressed(&Flags::of(response.extensions()), value)?;
         ensure_size(response.into_inner().payload, LARGE.1)?;
     }
     Ok(())
+}
+
+async fn server_compressed_streaming(mut client: Client) -> Result<()> {
+    let wanted = [(31_415, true), (92_653, false)];
+    let parameters = wanted.map(|(size, value)| ResponseParameters {
+        compressed: Some(BoolValue { value }),
+        ..of_size(size)
+    });
+    let request = StreamingOutputCallRequest {
+        response_parameters: parameters.into(),
+        ..StreamingOutputCallRequest::default()
+    };
+    let responses = client.streaming_output_call(request).await?;
+    let flags = Flags::of(responses.extensions());
+    let mut responses = responses.into_inner();
+    for (size, value) in wanted {
+        let response = responses.message().await?;
+        ensure_size(response.context("a response is missing")?.payload, size)?;
+        ensure_compressed(&flags, value)?;
+    }
+    Ok(())
+}
+
+fn ensure_compressed(flags: &Flags, wanted: bool) -> Result<()> {
+    match flags.next() {
+        Some(compressed) if compressed == wanted => Ok(()),
+        _ if wanted => bail!("a response that is to be compressed is not"),
+        _ => bail!("a response that is not to be compressed is"),
+    }
 }
 // ANCHOR_END: unary
 
@@ -254,29 +280,25 @@ async fn timeout_on_sleeping_server(mut client: Client) -> Result<()> {
 // ANCHOR_END: duplex
 
 // ANCHOR: cancel
-/// In tonic, whoever lets go of a call cancels it: nobody is left to be told how it
-/// ended. So the next call has to show that the connection is well.
 async fn cancel_after_begin(mut client: Client) -> Result<()> {
     let (_requests, receiver) = mpsc::channel(1);
-    let call = client.streaming_input_call(ReceiverStream::new(receiver));
-    let cancelled = time::timeout(Duration::from_millis(10), call).await;
-    ensure!(cancelled.is_err(), "it ended by itself");
-    client.empty_call(Empty {}).await?;
-    Ok(())
+    let mut request = Request::new(ReceiverStream::new(receiver));
+    let cancellation = request.cancellation_handle();
+    let call = client.streaming_input_call(request);
+    cancellation.cancel();
+    ends_with(call.await, Code::Cancelled).map(drop)
 }
 
 async fn cancel_after_first_response(mut client: Client) -> Result<()> {
     let (requests, receiver) = mpsc::channel(1);
     requests.send(exchange(REQUESTS[0], RESPONSES[0])).await?;
-    let responses = client
-        .full_duplex_call(ReceiverStream::new(receiver))
-        .await?;
+    let mut request = Request::new(ReceiverStream::new(receiver));
+    let cancellation = request.cancellation_handle();
+    let responses = client.full_duplex_call(request).await?;
     let mut responses = responses.into_inner();
     responses.message().await?.context("there is no response")?;
-    // Both: as long as there may be more requests, the call goes on.
-    drop((responses, requests));
-    client.empty_call(Empty {}).await?;
-    Ok(())
+    cancellation.cancel();
+    ends_with(responses.message().await, Code::Cancelled).map(drop)
 }
 // ANCHOR_END: cancel
 

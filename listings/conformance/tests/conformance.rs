@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use conformance::{
     MAX_PAYLOAD,
     cases::{self, CASES, COMPRESSED_STREAMS},
+    flags::{Flags, note_response_flags},
     pb::{
         BoolValue, ResponseParameters, SimpleRequest, StreamingInputCallRequest,
         StreamingOutputCallRequest, test_service_client::TestServiceClient,
@@ -15,8 +16,10 @@ use conformance::{
 use tokio::net::TcpListener;
 use tonic::{
     Code, Status,
+    codec::CompressionEncoding,
     transport::{Channel, Endpoint},
 };
+use tower::util::MapResponse;
 
 async fn served() -> Result<Channel> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -43,25 +46,40 @@ async fn a_case_that_is_none_is_named() -> Result<()> {
 
 #[tokio::test]
 async fn messages_of_one_stream_are_all_compressed_or_none() -> Result<()> {
-    for case in COMPRESSED_STREAMS {
+    for (case, says) in COMPRESSED_STREAMS.into_iter().zip([
+        "tonic compresses all messages of a stream, or none",
+        "either all messages of a response are compressed here, or none",
+    ]) {
         let error = cases::run(case, served().await?).await.unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "tonic compresses all messages of a stream, or none"
-        );
+        assert!(error.to_string().contains(says), "{error}");
     }
-    let parameters = [Some(true), Some(false)].map(|compressed| ResponseParameters {
-        size: 9,
-        interval_us: 0,
-        compressed: compressed.map(|value| BoolValue { value }),
-    });
-    let request = StreamingOutputCallRequest {
-        response_parameters: parameters.into(),
-        ..StreamingOutputCallRequest::default()
-    };
-    let mut client = TestServiceClient::new(served().await?);
-    let status = client.streaming_output_call(request).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented);
+    Ok(())
+}
+
+/// As many as are asked for, and each as it is asked for.
+#[tokio::test]
+async fn a_stream_of_responses_is_compressed_when_all_are_to_be() -> Result<()> {
+    let channel = MapResponse::new(served().await?, note_response_flags);
+    let client = TestServiceClient::new(channel);
+    let mut client = client.accept_compressed(CompressionEncoding::Gzip);
+    for value in [true, false] {
+        let parameters = ResponseParameters {
+            size: 1000,
+            compressed: Some(BoolValue { value }),
+            ..ResponseParameters::default()
+        };
+        let request = StreamingOutputCallRequest {
+            response_parameters: vec![parameters; 3],
+            ..StreamingOutputCallRequest::default()
+        };
+        let responses = client.streaming_output_call(request).await?;
+        let flags = Flags::of(responses.extensions());
+        let mut responses = responses.into_inner();
+        while responses.message().await?.is_some() {
+            assert_eq!(flags.next(), Some(value));
+        }
+        assert_eq!(flags.next(), None);
+    }
     Ok(())
 }
 

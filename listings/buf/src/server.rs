@@ -1,0 +1,51 @@
+//! `buf-server [ADDRESS]` serves the greeter until Ctrl-C.
+
+use std::{env, io};
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt::init();
+
+    let address = env::args().nth(1);
+    let address = address.as_deref().unwrap_or("127.0.0.1:50051");
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
+    let shutdown = shutdown().context("cannot wait for Ctrl-C")?;
+
+    // Whoever reads this line may connect at once, or press Ctrl-C: the socket
+    // is bound, and the kernel queues the connections that come before `serve`.
+    println!("listening on {}", listener.local_addr()?);
+
+    buf::serve(listener, shutdown).await?;
+    Ok(())
+}
+
+/// Resolves at Ctrl-C, or when the system asks the process to end.
+///
+/// The call itself installs the handlers, and not the first poll of what it
+/// returns: a signal that came in between would kill the process.
+fn shutdown() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let (mut interrupt, mut terminate) = {
+        use tokio::signal::unix::{SignalKind, signal};
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
+    };
+    #[cfg(windows)]
+    let (mut interrupt, mut terminate) = {
+        use tokio::signal::windows::{ctrl_c, ctrl_shutdown};
+        (ctrl_c()?, ctrl_shutdown()?)
+    };
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

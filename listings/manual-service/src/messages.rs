@@ -1,0 +1,36 @@
+//! The messages: this file is the contract, and says what the JSON looks like.
+
+use serde::{Deserialize, Serialize};
+use tonic::Code;
+
+use crate::json::Message;
+
+// ANCHOR: messages
+/// `{ "name": "Ferris" }`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SayHelloRequest {
+    /// Whom to greet: 1 to 64 characters, not only white space.
+    pub name: String,
+}
+
+/// `{ "message": "Hello, Ferris!" }`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SayHelloResponse {
+    /// The greeting, ready to be shown.
+    pub message: String,
+}
+// ANCHOR_END: messages
+
+// ANCHOR: codes
+/// Only a server reads it, and the client that wrote it can mend it.
+impl Message for SayHelloRequest {
+    const UNREADABLE: Code = Code::InvalidArgument;
+}
+
+/// Only a client reads it, and cannot mend the server.
+impl Message for SayHelloResponse {
+    const UNREADABLE: Code = Code::Internal;
+}
+// ANCHOR_END: codes
