@@ -98,18 +98,14 @@ impl TestService for Conformance {
         request: Request<StreamingOutputCallRequest>,
     ) -> Result<Response<Responses>, Status> {
         let request = request.into_inner();
-        let compressed = all_compressed(&request.response_parameters)?;
+        check_stream(&request.response_parameters)?;
         let (responses, messages) = mpsc::channel(WAITING);
         tokio::spawn(async move {
             if let Err(status) = answer(request, &responses).await {
                 responses.send(Err(status)).await.ok();
             }
         });
-        let mut response = Response::new(Box::pin(ReceiverStream::new(messages)) as Responses);
-        if !compressed {
-            response.disable_compression();
-        }
-        Ok(response)
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 
     type FullDuplexCallStream = Responses;
@@ -137,9 +133,7 @@ impl TestService for Conformance {
                 responses.send(Err(status)).await.ok();
             }
         });
-        let mut response = Response::new(Box::pin(ReceiverStream::new(messages)) as Responses);
-        response.disable_compression();
-        Ok(response)
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
     // ANCHOR_END: duplex
 }
@@ -176,16 +170,16 @@ fn asks(value: Option<BoolValue>) -> bool {
     value.is_some_and(|it| it.value)
 }
 
-/// Whether all of these responses are to be compressed.
-fn all_compressed(wanted: &[ResponseParameters]) -> Result<bool, Status> {
-    let compressed = wanted.iter().filter(|it| asks(it.compressed)).count();
-    if compressed > 0 && compressed < wanted.len() {
-        // tonic decides for a response, and not for each of its messages.
+/// tonic compresses each message of a stream, if the client takes that:
+/// `disable_compression` is for responses of one message.
+fn check_stream(wanted: &[ResponseParameters]) -> Result<(), Status> {
+    let not_this_one = Some(BoolValue { value: false });
+    if wanted.iter().any(|it| it.compressed == not_this_one) {
         return Err(Status::unimplemented(
-            "either all messages of a response are compressed here, or none",
+            "each message of a stream is compressed here",
         ));
     }
-    Ok(compressed > 0)
+    Ok(())
 }
 
 /// Whether the message that was read last is compressed as it says.
