@@ -10,9 +10,11 @@
 import hljs from 'highlight.js/lib/core';
 import go from 'highlight.js/lib/languages/go';
 import http from 'highlight.js/lib/languages/http';
+import javascript from 'highlight.js/lib/languages/javascript';
 import json from 'highlight.js/lib/languages/json';
 import plaintext from 'highlight.js/lib/languages/plaintext';
 import protobuf from 'highlight.js/lib/languages/protobuf';
+import python from 'highlight.js/lib/languages/python';
 import rust from 'highlight.js/lib/languages/rust';
 import toml from 'highlight.js/lib/languages/ini';
 import yaml from 'highlight.js/lib/languages/yaml';
@@ -52,7 +54,7 @@ OF THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
 */
 
 // Terminals have no highlighting of their own: reader.js marks what is typed.
-for (const [name, language] of Object.entries({ console: plaintext, go, http, json, protobuf, rust, text: plaintext, toml, yaml })) {
+for (const [name, language] of Object.entries({ console: plaintext, go, http, javascript, json, protobuf, python, rust, text: plaintext, toml, yaml })) {
   hljs.registerLanguage(name, language);
 }
 window.hljs = hljs;

@@ -66,3 +66,74 @@ fn a_contract_that_was_changed_is_noticed() -> Result {
     ensure!(!is_fresh(changed)?);
     Ok(())
 }
+
+/// The rows of the page's table: what is changed, and whether `FILE` and `WIRE`
+/// allow it.
+const CHANGES: [(&str, &str, bool, bool); 9] = [
+    // A new field, message or method.
+    (
+        "string name = 1;",
+        "string name = 1;\n  string from = 3;",
+        true,
+        true,
+    ),
+    (
+        "message SayHelloRequest {",
+        "message More {}\n\nmessage SayHelloRequest {",
+        true,
+        true,
+    ),
+    (
+        "returns (SayHelloResponse);",
+        "returns (SayHelloResponse);\n  rpc SayMore(SayHelloRequest) returns (SayHelloResponse);",
+        true,
+        true,
+    ),
+    // Another number; removed, and reserved; another name.
+    ("string name = 1;", "string name = 4;", false, false),
+    ("string name = 1;", "reserved 1;", false, true),
+    ("string name = 1;", "string whom = 1;", false, true),
+    // Other types.
+    ("int32 count = 2;", "int64 count = 2;", false, true),
+    ("string name = 1;", "bytes name = 1;", false, true),
+    // Another name of the method.
+    ("rpc SayHello(", "rpc Greet(", false, true),
+];
+
+#[test]
+#[ignore = "needs buf"]
+fn what_breaks_a_client_is_refused() -> Result {
+    let dir = TempDir::new()?;
+    let home = dir.path().join("buf");
+    export(&workspace(), "buf", &home)?;
+    let (rules, contract) = (
+        home.join("buf.yaml"),
+        home.join("proto/hello/v1/hello.proto"),
+    );
+    let before =
+        read(&contract)?.replace("string name = 1;", "string name = 1;\n  int32 count = 2;");
+    write(&contract, before.clone())?;
+    let buf = |arguments: &str| -> Result<bool> {
+        let output = typed(&format!("buf {arguments}"))
+            .current_dir(&home)
+            .output()?;
+        Ok(output.status.success())
+    };
+    ensure!(buf("build -o published.binpb")?);
+    let strict = read(&rules)?;
+    ensure!(strict.contains("    - FILE"));
+    for (old, new, file, wire) in CHANGES {
+        ensure!(before.contains(old), "{old}");
+        write(&contract, before.replace(old, new))?;
+        ensure!(buf("build")?, "{new} is no contract");
+        for (set, allowed) in [("FILE", file), ("WIRE", wire)] {
+            write(
+                &rules,
+                strict.replace("    - FILE", &format!("    - {set}")),
+            )?;
+            let allows = buf("breaking --against published.binpb")?;
+            assert_eq!(allows, allowed, "{set}: {old} becomes {new}");
+        }
+    }
+    Ok(())
+}

@@ -4,7 +4,7 @@
 #[path = "../peers/rust/client.rs"]
 mod rust;
 
-use std::{path::PathBuf, process::Command};
+use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 use harness::{Listing, Result, Server, workspace};
@@ -14,6 +14,7 @@ use xtask::program::Program;
 
 use crate::{authentication, transport_security};
 
+// ANCHOR: cases
 /// Each case, and what its client prints.
 const CASES: [(&str, &[&str]); 8] = [
     (
@@ -94,6 +95,7 @@ const CASES: [(&str, &[&str]); 8] = [
         ],
     ),
 ];
+// ANCHOR_END: cases
 
 /// A server, what it needs as long as it runs, and the arguments of a client.
 struct Served {
@@ -175,19 +177,25 @@ fn prints_the_same(call: impl Fn(&str, &[String]) -> Result<String>) -> Result {
     Ok(())
 }
 
-/// A client in another language.
-fn client(program: &mut Command, case: &str, arguments: &[String]) -> Result<String> {
-    let output = program.arg(case).args(arguments).output()?;
+/// The commands of the pages.
+const GO: &str = "go run ./client hello 127.0.0.1:50051";
+const PYTHON: &str = "PYTHONPATH=gen .venv/bin/python client.py hello 127.0.0.1:50051";
+const NODE: &str = "node client.mjs hello 127.0.0.1:50051";
+
+/// Types such a command in the client's folder, with the case and the arguments.
+fn typed(command: &str, folder: &str, case: &str, arguments: &[String]) -> Result<String> {
+    let arguments = arguments.join(" ");
+    let command = command.replace("hello 127.0.0.1:50051", &format!("{case} {arguments}"));
+    let output = Command::new("sh")
+        .args(["-c", &command])
+        .current_dir(workspace().root().join("tests/peers").join(folder))
+        .output()?;
     let (printed, said) = (
         String::from_utf8(output.stdout)?,
         String::from_utf8_lossy(&output.stderr),
     );
-    ensure!(output.status.success(), "{printed}{said}");
+    ensure!(output.status.success(), "{command}\n{printed}{said}");
     Ok(printed)
-}
-
-fn peers() -> PathBuf {
-    workspace().root().join("tests/peers")
 }
 
 #[test]
@@ -213,29 +221,21 @@ fn a_client_in_rust_prints_what_it_should() -> Result {
 }
 
 #[test]
-#[ignore = "needs the client in Go, built by .ci/run"]
+#[ignore = "needs Go 1.26, and the code that buf generates in tests/peers/go"]
 fn a_client_in_go_prints_the_same() -> Result {
-    prints_the_same(|case, arguments| client(&mut Command::new("go-client"), case, arguments))
+    prints_the_same(|case, arguments| typed(GO, "go", case, arguments))
 }
 
 #[test]
-#[ignore = "needs Python with tests/peers/python/requirements.txt, installed by .ci/run"]
+#[ignore = "needs Python, and what is installed in tests/peers/python/.venv"]
 fn a_client_in_python_prints_the_same() -> Result {
-    prints_the_same(|case, arguments| {
-        let mut python = Command::new("python3");
-        python.arg(peers().join("python/client.py"));
-        client(&mut python, case, arguments)
-    })
+    prints_the_same(|case, arguments| typed(PYTHON, "python", case, arguments))
 }
 
 #[test]
-#[ignore = "needs Node with the packages of tests/peers/node, installed by .ci/run"]
+#[ignore = "needs Node, and what npm installs in tests/peers/node"]
 fn a_client_in_node_prints_the_same() -> Result {
-    prints_the_same(|case, arguments| {
-        let mut node = Command::new("node");
-        node.arg(peers().join("node/client.mjs"));
-        client(&mut node, case, arguments)
-    })
+    prints_the_same(|case, arguments| typed(NODE, "node", case, arguments))
 }
 
 /// The server in Go.

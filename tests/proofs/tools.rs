@@ -305,7 +305,11 @@ impl Copy {
                 fs::create_dir_all(&root)?;
                 fs::copy(&path, root.join(&name))?;
             } else if ![".git", "target", "book"].contains(&name.as_str()) {
-                let installed = |file: &Path| file.iter().any(|it| it == "node_modules");
+                let installed = |file: &Path| {
+                    let folders = ["node_modules", ".venv", "gen"];
+                    file.iter()
+                        .any(|it| folders.iter().any(|folder| it == *folder))
+                };
                 for file in files_below(&path)?.iter().filter(|it| !installed(it)) {
                     let to = root.join(&name).join(file);
                     fs::create_dir_all(to.parent().unwrap_or(&root))?;

@@ -13,8 +13,18 @@ use crate::{
 
 /// The languages that a block may be in. A block in another language, or in
 /// none, would be one that no proof looks at.
-pub const LANGUAGES: [&str; 9] = [
-    "console", "go", "http", "json", "protobuf", "rust", "text", "toml", "yaml",
+pub const LANGUAGES: [&str; 11] = [
+    "console",
+    "go",
+    "http",
+    "javascript",
+    "json",
+    "protobuf",
+    "python",
+    "rust",
+    "text",
+    "toml",
+    "yaml",
 ];
 
 /// What may follow `rust` on a fence.
@@ -234,17 +244,17 @@ fn check_language(block: &Block, wrong: &mut dyn FnMut(String)) {
             .is_some_and(|include| is_compiled_by_cargo(&include.path))
         {
             wrong(
-                "only an include of a listing's Rust file may be `ignore`: cargo compiles that"
+                "only an include of a Rust file of a listing or of tests/ may be `ignore`: cargo compiles those"
                     .to_owned(),
             );
         }
     }
 }
 
-/// Whether the file, as a page names it, is one that cargo compiles with its
-/// listing; `tests/proofs` checks that cargo did.
+/// Whether the file, as a page names it, is one that cargo compiles: with its
+/// listing, where `tests/proofs` checks that cargo did, or with the book's tests.
 fn is_compiled_by_cargo(path: &str) -> bool {
-    path.contains("listings/") && path.ends_with(".rs")
+    (path.contains("listings/") || path.contains("../tests/")) && path.ends_with(".rs")
 }
 
 /// A command that a page tells the reader to type is run by something: the

@@ -14,15 +14,12 @@ async fn main() -> anyhow::Result<()> {
     let uri = args.next().unwrap_or("http://127.0.0.1:50051".to_owned());
     let name = args.next().unwrap_or("Ferris".to_owned());
 
-    // ANCHOR: call
     let mut client = GreeterServiceClient::new(connect(&uri).await?);
     let response = client.say_hello(SayHelloRequest { name }).await?;
     println!("{}", response.into_inner().message);
-    // ANCHOR_END: call
     Ok(())
 }
 
-// ANCHOR: connect
 /// Connects to the server at `uri`. Neither connecting nor a call may take
 /// longer than five seconds: tonic itself sets no limit to either.
 async fn connect(uri: &str) -> anyhow::Result<Channel> {
@@ -34,4 +31,3 @@ async fn connect(uri: &str) -> anyhow::Result<Channel> {
         .await
         .with_context(|| format!("cannot reach {uri}"))
 }
-// ANCHOR_END: connect

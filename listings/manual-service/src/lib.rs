@@ -40,7 +40,6 @@ pub const MAX_REQUEST_BYTES: usize = 1024;
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 // ANCHOR_END: limits
 
-// ANCHOR: service
 /// The service. It has no state, so one value serves every call.
 #[derive(Debug, Default)]
 pub struct Greeter;
@@ -59,9 +58,7 @@ impl GreeterService for Greeter {
         Ok(Response::new(SayHelloResponse { message }))
     }
 }
-// ANCHOR_END: service
 
-// ANCHOR: check
 /// Says what is wrong with a name that cannot be greeted.
 fn check_name(name: &str) -> Result<(), Status> {
     if name.trim().is_empty() {
@@ -75,7 +72,6 @@ fn check_name(name: &str) -> Result<(), Status> {
     }
     Ok(())
 }
-// ANCHOR_END: check
 
 // ANCHOR: serve
 /// Serves the greeter on `listener` until `shutdown` resolves, then finishes

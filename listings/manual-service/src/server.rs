@@ -5,7 +5,6 @@ use std::{env, io};
 use anyhow::Context;
 use tokio::net::TcpListener;
 
-// ANCHOR: main
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt::init();
@@ -24,9 +23,7 @@ async fn main() -> anyhow::Result<()> {
     manual_service::serve(listener, shutdown).await?;
     Ok(())
 }
-// ANCHOR_END: main
 
-// ANCHOR: shutdown
 /// Resolves at Ctrl-C, or when the system asks the process to end.
 ///
 /// The call itself installs the handlers, and not the first poll of what it
@@ -52,4 +49,3 @@ fn shutdown() -> io::Result<impl Future<Output = ()>> {
         }
     })
 }
-// ANCHOR_END: shutdown

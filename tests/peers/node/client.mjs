@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import grpc from '@grpc/grpc-js';
 import protoLoader from '@grpc/proto-loader';
 
+// ANCHOR: load
 function load(...files) {
   const here = (path) => fileURLToPath(new URL(path, import.meta.url));
   return protoLoader.loadSync(files, {
@@ -23,6 +24,7 @@ function load(...files) {
 function services(file) {
   return grpc.loadPackageDefinition(load(file));
 }
+// ANCHOR_END: load
 
 const plainText = grpc.credentials.createInsecure();
 
@@ -70,6 +72,7 @@ function printFailed(error) {
   console.log(`${codeName(error)}: ${error.details}`);
 }
 
+// ANCHOR: hello
 async function hello(address) {
   const { GreeterService } = services('hello/v1/hello.proto').hello.v1;
   const greeter = new GreeterService(address, plainText);
@@ -77,6 +80,7 @@ async function hello(address) {
   for (const name of ['Ferris', '世界']) console.log((await greet(name)).message);
   printFailed(await failure(greet('')));
 }
+// ANCHOR_END: hello
 
 async function mailbox(address) {
   const { MessageService } = services('message/v1/message.proto').message.v1;
@@ -111,6 +115,7 @@ async function mailbox(address) {
   printFailed(await failure(acknowledge('李雷', 2n ** 64n - 1n)));
 }
 
+// ANCHOR: chat
 class Person {
   constructor(client, from, to) {
     const metadata = new grpc.Metadata();
@@ -161,6 +166,7 @@ async function chat(address) {
   const nobody = client.chat(within());
   printFailed(await failure(reader(nobody)()));
 }
+// ANCHOR_END: chat
 
 async function metadata(address) {
   const { TillService } = services('till/v1/till.proto').till.v1;
@@ -207,6 +213,7 @@ async function person(address) {
   printWithDetails(await failure(create({ name: '', age: 200 })));
 }
 
+// ANCHOR: details
 function printWithDetails(error) {
   printFailed(error);
   const { 'google.rpc.Status': Status } = load('status.proto', 'person/v1/error_details.proto');
@@ -226,6 +233,7 @@ function printWithDetails(error) {
     console.log(show[type](detail));
   }
 }
+// ANCHOR_END: details
 
 async function deadline(address) {
   const { OrderService } = services('order/v1/order.proto').order.v1;
@@ -248,6 +256,7 @@ async function tls(address, ca, certificate, key, otherCa) {
   console.log(codeName(await failure(greet(ca))));
 }
 
+// ANCHOR: token
 async function token(address, ca, accessToken) {
   const { AccountService } = services('account/v1/account.proto').account.v1;
   const secure = grpc.credentials.createSsl(readFileSync(ca));
@@ -265,6 +274,7 @@ async function token(address, ca, accessToken) {
   printFailed(await failure(unary(nobodys, 'getBalance', {}, within())));
   printFailed(await failure(unary(ours, 'closeAccount', {}, within())));
 }
+// ANCHOR_END: token
 
 const cases = { hello, mailbox, chat, metadata, person, deadline, tls, token };
 const [name, ...args] = process.argv.slice(2);

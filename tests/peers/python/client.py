@@ -25,6 +25,7 @@ from till.v1 import till_pb2, till_pb2_grpc
 TIMEOUT = 10  # seconds, for each call
 
 
+# ANCHOR: failure
 async def failure(call):
     """The error of a call that must fail."""
     try:
@@ -32,12 +33,14 @@ async def failure(call):
     except grpc.RpcError as error:
         return error
     raise AssertionError(f"the call did not fail: {response}")
+# ANCHOR_END: failure
 
 
 def print_failed(error):
     print(f"{error.code().name}: {error.details()}")
 
 
+# ANCHOR: hello
 async def hello(address):
     async with grpc.aio.insecure_channel(address) as channel:
         greeter = hello_pb2_grpc.GreeterServiceStub(channel)
@@ -49,6 +52,7 @@ async def hello(address):
         for name in ["Ferris", "世界"]:
             print((await greet(name)).message)
         print_failed(await failure(greet("")))
+# ANCHOR_END: hello
 
 
 async def mailbox(address):
@@ -92,6 +96,7 @@ async def mailbox(address):
         print_failed(await failure(acknowledge("李雷", 2**64 - 1)))
 
 
+# ANCHOR: chat
 async def chat(address):
     async with grpc.aio.insecure_channel(address) as channel:
         stub = chat_pb2_grpc.ChatServiceStub(channel)
@@ -126,6 +131,7 @@ async def print_end(who, call):
     await call.done_writing()
     assert await call.read() is grpc.aio.EOF
     print(f"{who}: {(await call.code()).name}")
+# ANCHOR_END: chat
 
 
 async def metadata(address):
@@ -175,6 +181,7 @@ async def person(address):
         print_with_details(await failure(create(("", 200))))
 
 
+# ANCHOR: details
 def print_with_details(error):
     print_failed(error)
     for packed in rpc_status.from_call(error).details:
@@ -196,6 +203,7 @@ def print_with_details(error):
             print(f"similar: {', '.join(similar.names)}")
         else:
             raise AssertionError(f"a detail that we do not know: {packed}")
+# ANCHOR_END: details
 
 
 async def deadline(address):
@@ -222,6 +230,7 @@ async def tls(address, ca, certificate, key, other_ca):
     print((await failure(greet(ca))).code().name)
 
 
+# ANCHOR: token
 async def token(address, ca, access_token):
     credentials = grpc.ssl_channel_credentials(Path(ca).read_bytes())
     bearer = grpc.access_token_call_credentials(access_token)
@@ -234,6 +243,7 @@ async def token(address, ca, access_token):
         request = account_pb2.CloseAccountRequest()
         call = accounts.CloseAccount(request, credentials=bearer, timeout=TIMEOUT)
         print_failed(await failure(call))
+# ANCHOR_END: token
 
 
 CASES = [hello, mailbox, chat, metadata, person, deadline, tls, token]

@@ -72,6 +72,7 @@ func main() {
 	}
 }
 
+// ANCHOR: hello
 func hello(ctx context.Context, client hellov1.GreeterServiceClient) {
 	for _, name := range []string{"Ferris", "世界"} {
 		response := must(client.SayHello(ctx, &hellov1.SayHelloRequest{Name: name}))
@@ -80,6 +81,8 @@ func hello(ctx context.Context, client hellov1.GreeterServiceClient) {
 	_, err := client.SayHello(ctx, &hellov1.SayHelloRequest{})
 	printFailed(err)
 }
+
+// ANCHOR_END: hello
 
 func mailbox(ctx context.Context, client messagev1.MessageServiceClient) {
 	send := func(to string, contents ...string) *messagev1.SendMessagesResponse {
@@ -123,6 +126,7 @@ func mailbox(ctx context.Context, client messagev1.MessageServiceClient) {
 	printFailed(acknowledge("李雷", math.MaxUint64))
 }
 
+// ANCHOR: chat
 func chat(ctx context.Context, client chatv1.ChatServiceClient) {
 	jack := join(ctx, client, "jack", "mike")
 	jack.hear()
@@ -181,6 +185,8 @@ func (t talker) leave() {
 	fmt.Printf("%s: OK\n", t.name)
 }
 
+// ANCHOR_END: chat
+
 func till(ctx context.Context, client tillv1.TillServiceClient) {
 	ctx = metadata.AppendToOutgoingContext(ctx,
 		"name-bin", "李雷", // any bytes: the key ends in -bin
@@ -234,6 +240,7 @@ func createPeople(ctx context.Context, client personv1.PersonServiceClient, peop
 	return sendAll(must(client.CreatePeople(ctx)), requests...)
 }
 
+// ANCHOR: details
 func printDetails(err error) {
 	for _, detail := range status.Convert(err).Details() {
 		switch detail := detail.(type) {
@@ -254,6 +261,8 @@ func printDetails(err error) {
 		}
 	}
 }
+
+// ANCHOR_END: details
 
 func deadline(ctx context.Context, client orderv1.OrderServiceClient) {
 	order := &orderv1.PlaceOrderRequest{Article: "bread", Count: 1}
@@ -292,6 +301,7 @@ func trusting(ca string, certificates ...tls.Certificate) credentials.TransportC
 	return credentials.NewTLS(&tls.Config{RootCAs: roots, Certificates: certificates})
 }
 
+// ANCHOR: token
 func token(ctx context.Context, address, ca, token string) {
 	conn := dial(address, trusting(ca))
 	defer conn.Close()
@@ -308,10 +318,15 @@ func token(ctx context.Context, address, ca, token string) {
 	printFailed(err)
 }
 
+// ANCHOR_END: token
+
+// ANCHOR: dial
 func dial(address string, creds credentials.TransportCredentials) *grpc.ClientConn {
 	return must(grpc.NewClient(address,
 		grpc.WithTransportCredentials(creds), grpc.WithDefaultServiceConfig(serviceConfig)))
 }
+
+// ANCHOR_END: dial
 
 // sendAll sends the requests, and returns the response.
 func sendAll[Req, Res any](stream grpc.ClientStreamingClient[Req, Res], requests ...*Req) (*Res, error) {

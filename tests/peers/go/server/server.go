@@ -53,6 +53,7 @@ func main() {
 		log.Fatal(err)
 	}
 
+	// ANCHOR: server
 	server := grpc.NewServer(
 		grpc.MaxConcurrentStreams(100),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
@@ -73,6 +74,7 @@ func main() {
 	}
 	time.AfterFunc(drain, server.Stop)
 	server.GracefulStop()
+	// ANCHOR_END: server
 }
 
 type greeter struct {
