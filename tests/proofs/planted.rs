@@ -226,7 +226,7 @@ const FAULTS: &[(Proof, &[Fault])] = &[
                     "",
                     "\n<!-- ignore: it does not work -->\n```rust,ignore\nlet x = 1\n```\n",
                 )],
-                says: "only an include of a listing's Rust file may be `ignore`",
+                says: "only an include of a Rust file of a listing or of tests/ may be `ignore`",
             },
             Fault {
                 edits: &[(PAGE, "", "\n```rust,compile_fail\nlet x: u8 = \"\";\n```\n")],

@@ -352,7 +352,7 @@ impl Page<'_> {
         for word in words {
             match files
                 .iter()
-                .find(|file| file.ends_with(&format!("/{word}")))
+                .find(|file| format!("/{file}").ends_with(&format!("/{word}")))
             {
                 Some(file) => marked.push(file.as_str()),
                 None => bail!(
@@ -476,7 +476,9 @@ fn draw(files: &[String], marked: &[&str]) -> String {
     }
     let mut out = Vec::new();
     for (name, entry) in &root.entries {
-        out.push((format!("{name}/"), false));
+        let slash = if entry.entries.is_empty() { "" } else { "/" };
+        let is_marked = entry.path.is_some_and(|path| marked.contains(&path));
+        out.push((format!("{name}{slash}"), is_marked));
         lines(entry, "", &mut out, marked);
     }
     let width = out

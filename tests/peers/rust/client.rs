@@ -218,7 +218,6 @@ pub async fn metadata(address: &str) -> Result<Lines> {
     Ok(lines)
 }
 
-// ANCHOR: person
 pub async fn person(address: &str) -> Result<Lines> {
     use errors::pb::{
         CreatePeopleRequest, GetPersonRequest, Person, person_service_client::PersonServiceClient,
@@ -255,6 +254,7 @@ pub async fn person(address: &str) -> Result<Lines> {
     Ok(lines)
 }
 
+// ANCHOR: details
 fn details(status: &Status) -> Result<Lines> {
     let mut lines = Lines::new();
     for detail in status.check_error_details_vec()? {
@@ -282,7 +282,7 @@ fn details(status: &Status) -> Result<Lines> {
     }
     Ok(lines)
 }
-// ANCHOR_END: person
+// ANCHOR_END: details
 
 pub async fn deadline(address: &str) -> Result<Lines> {
     use deadlines::{
