@@ -155,6 +155,11 @@ fn failed(backend: &Backend, status: Status) -> Status {
     if causes(error).any(|cause| cause.is::<TimeoutExpired>()) {
         return Status::deadline_exceeded(format!("{address}: no answer in time"));
     }
+    // The server has ended this one call, and the connection is well.
+    let reset = |error: &h2::Error| error.is_reset();
+    if causes(error).any(|cause| cause.downcast_ref().is_some_and(reset)) {
+        return status;
+    }
     let unavailable = Status::unavailable(format!("{address}: {}", last_cause(error)));
     backend.broke();
     unavailable

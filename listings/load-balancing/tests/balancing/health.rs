@@ -10,9 +10,10 @@ use load_balancing::{
     pb::greeter_service_server::GreeterServiceServer,
     policy::RoundRobin,
 };
-use tokio::sync::Notify;
+use tokio::{net::TcpListener, sync::Notify};
 use tonic::{
     Code,
+    codegen::http,
     transport::{self, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -112,6 +113,37 @@ async fn a_connection_that_breaks_under_a_call_is_unavailable() -> Result<()> {
     // It has no health service: the call has told.
     soon("it is out", channel.until(is_out)).await?;
     assert_eq!(channel.backends()[0].pending(), 0);
+    Ok(())
+}
+
+/// The server takes one connection, knows nothing of health, and resets each call.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_the_server_resets_is_no_broken_connection() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        let (connection, _) = listener.accept().await?;
+        let mut connection = h2::server::handshake(connection).await?;
+        while let Some(call) = connection.accept().await {
+            let (request, mut response) = call?;
+            if request.uri().path().starts_with("/grpc.health.") {
+                let unimplemented = http::Response::builder()
+                    .header("content-type", "application/grpc")
+                    .header("grpc-status", "12");
+                response.send_response(unimplemented.body(())?, true)?;
+            } else {
+                response.send_reset(h2::Reason::ENHANCE_YOUR_CALM);
+            }
+        }
+        anyhow::Ok(())
+    });
+    let backend = Backend::new(address, 1);
+    let mut channel = Balanced::new(RoundRobin::default(), [backend]);
+    soon("it is ready", channel.until(is_ready)).await?;
+    for _ in 0..3 {
+        let status = hello(channel.clone()).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    }
     Ok(())
 }
 

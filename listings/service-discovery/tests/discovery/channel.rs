@@ -9,7 +9,7 @@ use service_discovery::{
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
     retry::retried,
 };
-use tokio::task::JoinSet;
+use tokio::{net::TcpListener, task::JoinSet};
 use tonic::{Code, Status, transport::Endpoint};
 
 use super::{PATIENCE, Server, Slow, hello, known, nobody, soon, tcp};
@@ -240,6 +240,32 @@ async fn a_slow_answer_is_no_broken_connection() -> Result<()> {
     slow.let_go.add_permits(2);
     let (message, more) = call(&channel, PATIENCE).await?;
     assert_eq!((message.as_str(), more), ("李雷", 0));
+    Ok(())
+}
+
+/// The server takes one connection, and resets each call on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_the_server_resets_is_no_broken_connection() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        let (connection, _) = listener.accept().await?;
+        let mut connection = h2::server::handshake(connection).await?;
+        while let Some(call) = connection.accept().await {
+            let (_, mut response) = call?;
+            response.send_reset(h2::Reason::ENHANCE_YOUR_CALM);
+        }
+        anyhow::Ok(())
+    });
+    let mut set = known([]);
+    set.addresses.extend(tcp(&[address]));
+    let mut channel = Balanced::new(Name::fixed("hello:myworld", set));
+    channel.settled().await;
+    for _ in 0..3 {
+        let status = hello(channel.clone()).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        assert_eq!(channel.servers(), Vec::from_iter(tcp(&[address])));
+    }
     Ok(())
 }
 
