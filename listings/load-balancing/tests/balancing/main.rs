@@ -21,7 +21,7 @@ use load_balancing::{
     policy::Policy,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     runtime::{Builder, Runtime},
     sync::Semaphore,
     task::JoinSet,
@@ -199,7 +199,12 @@ fn is_ready(state: &State) -> bool {
     matches!(state, State::Ready(_))
 }
 
-/// A server that nobody is told of any more.
+/// An address where nobody listens.
 fn nobody() -> Result<SocketAddr> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    let address = socket.local_addr()?;
+    // Bound, and not listening, it keeps the port from the server of another test.
+    std::mem::forget(socket);
+    Ok(address)
 }
