@@ -13,7 +13,7 @@ use interceptors::{
     registry::Registry,
 };
 use regex::Regex;
-use tokio::{net::TcpListener, sync::mpsc::channel};
+use tokio::{net::TcpSocket, sync::mpsc::channel};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Code, GrpcMethod, Request, Status,
@@ -160,9 +160,10 @@ async fn a_method_that_nobody_has_is_logged_too() -> Result {
 /// The client's layer has the status that the caller gets.
 #[tokio::test]
 async fn a_server_that_is_gone_is_logged_as_unavailable() -> Result {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let nobody = format!("http://{}", listener.local_addr()?);
-    drop(listener);
+    // Bound, and not listening: no server of another test gets this port.
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    let nobody = format!("http://{}", socket.local_addr()?);
     let (lines, printed) = mpsc::channel();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(move || Lines(lines.clone()))
