@@ -13,7 +13,10 @@ use interceptors::{
     registry::Registry,
 };
 use regex::Regex;
-use tokio::{net::TcpSocket, sync::mpsc::channel};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::mpsc::channel,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Code, GrpcMethod, Request, Status,
