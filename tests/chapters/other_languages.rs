@@ -31,7 +31,9 @@ fn cases() -> Vec<(&'static str, String)> {
 
 /// A server, what it needs as long as it runs, and the arguments of a client.
 struct Served {
-    _needs: (Option<Server>, Option<authentication::Issuer>, Vec<TempDir>),
+    _server: Server,
+    _files: Vec<TempDir>,
+    _issuer: Option<authentication::Issuer>,
     arguments: Vec<String>,
 }
 
@@ -39,7 +41,9 @@ impl Served {
     fn server(server: Server, files: Vec<TempDir>, more: &[String]) -> Self {
         let arguments = [&[server.address.to_string()], more].concat();
         Self {
-            _needs: (Some(server), None, files),
+            _server: server,
+            _files: files,
+            _issuer: None,
             arguments,
         }
     }
@@ -89,7 +93,7 @@ impl Served {
                 let token = Runtime::new()?.block_on(programs.token(&issuer.name))?;
                 let more = [programs.authority(), token];
                 let mut served = Self::server(server, vec![programs.folder], &more);
-                served._needs.1 = Some(issuer);
+                served._issuer = Some(issuer);
                 Ok(served)
             }
             _ => bail!("there is no server for {case}"),

@@ -9,12 +9,12 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Code, Request, Status,
+    Code, IntoStreamingRequest, Request, Status,
     body::Body,
     client::Grpc,
     codec::CompressionEncoding,
     codegen::http,
-    metadata::{BinaryMetadataValue, MetadataMap},
+    metadata::{AsciiMetadataValue, BinaryMetadataValue, MetadataMap},
     transport::Channel,
 };
 use tonic_prost::ProstCodec;
@@ -25,7 +25,7 @@ use crate::{
     flags::{Flags, note_response_flags},
     pb::{
         BoolValue, EchoStatus, Empty, Payload, ResponseParameters, SimpleRequest,
-        StreamingInputCallRequest, StreamingOutputCallRequest,
+        StreamingInputCallRequest, StreamingOutputCallRequest, StreamingOutputCallResponse,
         test_service_client::TestServiceClient,
         unimplemented_service_client::UnimplementedServiceClient,
     },
@@ -88,8 +88,7 @@ pub async fn run(case: &str, channel: Channel) -> Result<()> {
         "server_streaming" => server_streaming(client).await,
         "ping_pong" => ping_pong(client).await,
         "empty_stream" => {
-            let responses = client.full_duplex_call(tokio_stream::empty()).await?;
-            let first = responses.into_inner().message().await?;
+            let first = first_response(&mut client, tokio_stream::empty()).await?;
             ensure!(first.is_none(), "there is a response to nothing");
             Ok(())
         }
@@ -266,10 +265,7 @@ async fn timeout_on_sleeping_server(mut client: Client) -> Result<()> {
     let mut request = Request::new(ReceiverStream::new(receiver));
     request.set_timeout(SHORT);
     let deadline = Instant::now() + SHORT;
-    let call = async {
-        let responses = client.full_duplex_call(request).await?;
-        responses.into_inner().message().await
-    };
+    let call = first_response(&mut client, request);
     // tonic's own timer calls it CANCELLED, and does not look at a stream that has begun.
     let ended = match time::timeout_at(deadline, call).await {
         Ok(ended) if Instant::now() < deadline => ended,
@@ -323,10 +319,7 @@ async fn custom_metadata(mut client: Client) -> Result<()> {
 fn with_metadata<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     let metadata = request.metadata_mut();
-    metadata.insert(
-        INITIAL,
-        tonic::metadata::AsciiMetadataValue::from_static(ECHOED),
-    );
+    metadata.insert(INITIAL, AsciiMetadataValue::from_static(ECHOED));
     metadata.insert_bin(TRAILING, BinaryMetadataValue::from_bytes(&ECHOED_BYTES));
     request
 }
@@ -362,27 +355,28 @@ async fn status(mut client: Client, code: Code, message: &str) -> Result<()> {
         response_status: wanted.clone(),
         ..SimpleRequest::default()
     };
-    let ended = ends_with(client.unary_call(unary).await, code)?;
-    ensure!(
-        ended.message() == message,
-        "the message is {:?}",
-        ended.message()
-    );
+    says(&ends_with(client.unary_call(unary).await, code)?, message)?;
     let duplex = StreamingOutputCallRequest {
         response_status: wanted,
         ..StreamingOutputCallRequest::default()
     };
-    let ended = match client.full_duplex_call(tokio_stream::once(duplex)).await {
-        Ok(responses) => responses.into_inner().message().await,
-        Err(status) => Err(status),
-    };
-    let ended = ends_with(ended, code)?;
-    ensure!(
-        ended.message() == message,
-        "the message is {:?}",
-        ended.message()
-    );
+    let ended = first_response(&mut client, tokio_stream::once(duplex)).await;
+    says(&ends_with(ended, code)?, message)
+}
+
+fn says(status: &Status, message: &str) -> Result<()> {
+    let said = status.message();
+    ensure!(said == message, "the message is {said:?}");
     Ok(())
+}
+
+/// What comes first of a call of `FullDuplexCall`.
+async fn first_response(
+    client: &mut Client,
+    requests: impl IntoStreamingRequest<Message = StreamingOutputCallRequest>,
+) -> Result<Option<StreamingOutputCallResponse>, Status> {
+    let responses = client.full_duplex_call(requests).await?;
+    responses.into_inner().message().await
 }
 
 fn ends_with<T>(ended: Result<T, Status>, code: Code) -> Result<Status> {

@@ -99,13 +99,9 @@ impl TestService for Conformance {
     ) -> Result<Response<Responses>, Status> {
         let request = request.into_inner();
         check_stream(&request.response_parameters)?;
-        let (responses, messages) = mpsc::channel(WAITING);
-        tokio::spawn(async move {
-            if let Err(status) = answer(request, &responses).await {
-                responses.send(Err(status)).await.ok();
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+        Ok(stream(|responses| async move {
+            answer(request, &responses).await
+        }))
     }
 
     type FullDuplexCallStream = Responses;
@@ -116,24 +112,12 @@ impl TestService for Conformance {
         request: Request<Streaming<StreamingOutputCallRequest>>,
     ) -> Result<Response<Responses>, Status> {
         let mut requests = request.into_inner();
-        let (responses, messages) = mpsc::channel(WAITING);
-        tokio::spawn(async move {
-            let answers = async {
-                while let Some(request) = requests.message().await? {
-                    answer(request, &responses).await?;
-                }
-                Ok(())
-            };
-            let ended = tokio::select! {
-                ended = answers => ended,
-                // Whoever has cancelled the call waits for nothing.
-                () = responses.closed() => return,
-            };
-            if let Err(status) = ended {
-                responses.send(Err(status)).await.ok();
+        Ok(stream(|responses| async move {
+            while let Some(request) = requests.message().await? {
+                answer(request, &responses).await?;
             }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+            Ok(())
+        }))
     }
     // ANCHOR_END: duplex
 }
@@ -142,11 +126,33 @@ impl TestService for Conformance {
 pub type Responses =
     Pin<Box<dyn Stream<Item = Result<StreamingOutputCallResponse, Status>> + Send>>;
 
+/// Where responses go.
+type Sender = mpsc::Sender<Result<StreamingOutputCallResponse, Status>>;
+
+// ANCHOR: stream
+/// A stream of what `answers` sends, in a task of its own: it ends when the client has
+/// gone, whatever it waits for.
+fn stream<F>(answers: impl FnOnce(Sender) -> F) -> Response<Responses>
+where
+    F: Future<Output = Result<(), Status>> + Send + 'static,
+{
+    let (responses, messages) = mpsc::channel(WAITING);
+    let answers = answers(responses.clone());
+    tokio::spawn(async move {
+        let ended = tokio::select! {
+            ended = answers => ended,
+            () = responses.closed() => return,
+        };
+        if let Err(status) = ended {
+            responses.send(Err(status)).await.ok();
+        }
+    });
+    Response::new(Box::pin(ReceiverStream::new(messages)))
+}
+// ANCHOR_END: stream
+
 /// Sends what a request asks for.
-async fn answer(
-    request: StreamingOutputCallRequest,
-    responses: &mpsc::Sender<Result<StreamingOutputCallResponse, Status>>,
-) -> Result<(), Status> {
+async fn answer(request: StreamingOutputCallRequest, responses: &Sender) -> Result<(), Status> {
     check_status(request.response_status)?;
     for ResponseParameters {
         size, interval_us, ..

@@ -1,6 +1,6 @@
 //! tonic's client against tonic's server: every case, and what neither can do.
 
-use std::future::pending;
+use std::{future::pending, time::Duration};
 
 use anyhow::{Context, Result};
 use conformance::{
@@ -8,18 +8,21 @@ use conformance::{
     cases::{self, CASES, COMPRESSED_STREAMS},
     flags::{Flags, note_response_flags},
     pb::{
-        BoolValue, ResponseParameters, SimpleRequest, StreamingInputCallRequest,
+        BoolValue, Empty, ResponseParameters, SimpleRequest, StreamingInputCallRequest,
         StreamingOutputCallRequest, test_service_client::TestServiceClient,
     },
     serve,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Handle, task, time};
 use tonic::{
     Code, Status,
     codec::CompressionEncoding,
     transport::{Channel, Endpoint},
 };
 use tower::util::MapResponse;
+
+/// Longer than anything takes here that works.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn served() -> Result<Channel> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -81,6 +84,39 @@ async fn a_stream_of_responses_is_compressed_for_whoever_takes_that() -> Result<
         assert_eq!(flags.next(), None);
     }
     Ok(())
+}
+
+/// Its second response is to come in half an hour.
+#[tokio::test]
+async fn a_stream_that_is_cancelled_leaves_no_task() -> Result<()> {
+    let mut client = TestServiceClient::new(served().await?);
+    client.empty_call(Empty {}).await?;
+    for _ in 0..100 {
+        task::yield_now().await;
+    }
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let parameters = [0, i32::MAX].map(|interval_us| ResponseParameters {
+        size: 9,
+        interval_us,
+        compressed: None,
+    });
+    let request = StreamingOutputCallRequest {
+        response_parameters: parameters.into(),
+        ..StreamingOutputCallRequest::default()
+    };
+    let mut responses = client.streaming_output_call(request).await?.into_inner();
+    responses.message().await?.context("the first comes")?;
+    assert!(tasks() > before);
+    drop(responses);
+    let gone = async {
+        while tasks() > before {
+            task::yield_now().await;
+        }
+    };
+    time::timeout(PATIENCE, gone)
+        .await
+        .context("a task is left")
 }
 
 #[tokio::test]
