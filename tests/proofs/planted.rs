@@ -343,13 +343,22 @@ const FAULTS: &[(Proof, &[Fault])] = &[
     ),
     (
         pictures,
-        &[Fault {
-            edits: &[
-                ("src/hello-world/message.svg", "<title", "<metadata"),
-                ("src/hello-world/message.svg", "</title", "</metadata"),
-            ],
-            says: "a picture has no role",
-        }],
+        &[
+            Fault {
+                edits: &[
+                    ("src/hello-world/message.svg", "<title", "<metadata"),
+                    ("src/hello-world/message.svg", "</title", "</metadata"),
+                ],
+                says: "a picture has no role",
+            },
+            Fault {
+                edits: &[
+                    ("src/hello-world/message.svg", "message-title", "call-title"),
+                    ("src/hello-world/message.svg", "message-title", "call-title"),
+                ],
+                says: "has the id call-title as well",
+            },
+        ],
     ),
     (
         versions,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use harness::{Result, workspace};
+use regex::Regex;
 use scraper::{ElementRef, Html, Selector};
 use xtask::{
     Problem,
@@ -208,12 +209,13 @@ impl Site {
         problems
     }
 
-    /// Pictures without a title or a description, or with colours of their own.
+    /// Pictures without a title or a description, with colours of their own, or with
+    /// an id of another picture.
     pub fn poor_pictures(&self) -> Result<Vec<Problem>> {
         let picture = selector("main svg");
         let words = [selector("title"), selector("desc")];
         let coloured = selector("[fill^='#'], [stroke^='#'], [style]");
-        let mut problems = Vec::new();
+        let mut problems = self.pictures_of_one_name()?;
         for (page, html) in self.parsed() {
             for svg in html.select(&picture) {
                 // mdBook's own icons stand in something with a class of mdBook's.
@@ -247,6 +249,33 @@ impl Site {
         Ok(problems)
     }
 
+    /// Pictures that share an id. The printed book is one page, where mdBook gives the second a
+    /// new id and leaves what refers to it alone.
+    fn pictures_of_one_name(&self) -> Result<Vec<Problem>> {
+        let mut known: BTreeMap<String, String> = BTreeMap::new();
+        let mut problems = Vec::new();
+        let src = self.workspace.src();
+        for file in files_below(&src)?
+            .iter()
+            .filter(|it| it.extension().is_some_and(|it| it == "svg"))
+        {
+            let name = slashed(file);
+            for id in ID.captures_iter(&read(&src.join(file))?) {
+                if let Some(other) = known.insert(id[1].to_owned(), name.clone()) {
+                    problems.push(Problem::new(
+                        Path::new("src").join(file),
+                        1,
+                        format!(
+                            "src/{other} has the id {} as well, and both are on the printed page",
+                            &id[1]
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(problems)
+    }
+
     fn parsed(&self) -> impl Iterator<Item = (&str, Html)> {
         self.pages
             .iter()
@@ -265,6 +294,9 @@ impl Site {
 fn selector(css: &str) -> Selector {
     Selector::parse(css).expect("the selector is a constant")
 }
+
+static ID: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"\bid="([^"]+)""#).expect("the pattern is a constant"));
 
 /// The file that mdBook makes of a page.
 fn rendered(page: &str) -> String {

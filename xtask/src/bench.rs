@@ -109,7 +109,7 @@ impl Measured {
             }
         }
         if tables.first().is_some_and(Table::grows) {
-            files.push((picture, self.picture()?));
+            files.push((picture, self.picture(slug)?));
         }
         Ok(files)
     }
@@ -171,8 +171,9 @@ impl Measured {
         text
     }
 
-    /// A picture for each column of the first table.
-    fn picture(&self) -> Result<String> {
+    /// A picture for each column of the first table. Its ids have the listing's name, since all
+    /// pictures are on one page of the printed book.
+    fn picture(&self, slug: &str) -> Result<String> {
         const COLUMNS: usize = 2;
         let tables = self.tables()?;
         let table = tables.first().context("there is no table")?;
@@ -189,8 +190,8 @@ impl Measured {
             curves.join(", ")
         );
         let mut svg = format!(
-            "<svg role=\"img\" class=\"wide\" aria-labelledby=\"bench-title bench-desc\" viewBox=\"0 0 660 {height}\" width=\"660\" xmlns=\"http://www.w3.org/2000/svg\" fill=\"var(--fg)\" font-size=\"13\">\n\
-             <title id=\"bench-title\">{title}</title>\n<desc id=\"bench-desc\">{description}</desc>\n"
+            "<svg role=\"img\" class=\"wide\" aria-labelledby=\"{slug}-bench-title {slug}-bench-desc\" viewBox=\"0 0 660 {height}\" width=\"660\" xmlns=\"http://www.w3.org/2000/svg\" fill=\"var(--fg)\" font-size=\"13\">\n\
+             <title id=\"{slug}-bench-title\">{title}</title>\n<desc id=\"{slug}-bench-desc\">{description}</desc>\n"
         );
         let mut next = 50;
         for (at, curve) in curves.iter().enumerate() {
@@ -470,7 +471,7 @@ mod tests {
 
     #[test]
     fn draws_each_curve_between_powers_of_ten() -> Result<()> {
-        let svg = measured().picture()?;
+        let svg = measured().picture("slug")?;
         assert_eq!(svg.matches("<path d=\"M58.0").count(), 2, "{svg}");
         for label in [">0.1<", ">1<", ">10 k<"] {
             assert!(svg.contains(label), "{label} is missing in {svg}");
