@@ -62,6 +62,34 @@
     link.ariaLabel += `: ${chapter.textContent}`;
   });
 
+  // ---- Search ----
+
+  // mdBook's index has the words that stand between blanks in English. A method's name in code and
+  // a word in Chinese stand between other characters: those are looked for in the text itself, and
+  // follow what the index finds, in the order of the book.
+  const { Index } = window.elasticlunr ?? {};
+  const load = Index?.load;
+  if (load) Index.load = (data) => {
+    const index = load.call(Index, data);
+    const { docs } = index.documentStore;
+    const texts = Object.entries(docs).map(([ref, { title, body }]) => [ref, `${title} ${body}`.toLowerCase()]);
+    const search = index.search;
+    index.search = (query, options) => {
+      const results = search.call(index, query, options);
+      const known = new Set(results.map(({ ref }) => ref));
+      const words = query.toLowerCase().split(/\s+/);
+      for (const [ref, text] of texts) {
+        if (known.has(ref) || !words.every((word) => text.includes(word))) continue;
+        // The teaser begins a few words before the first of them.
+        const { body } = docs[ref];
+        const start = body.lastIndexOf(' ', body.toLowerCase().indexOf(words[0]) - 40) + 1;
+        results.push({ ref, score: 0, doc: { ...docs[ref], body: body.slice(start) } });
+      }
+      return results;
+    };
+    return index;
+  };
+
   // ---- Listings ----
 
   each('figure.listing[id] > figcaption', (caption) => {
@@ -85,6 +113,7 @@
 
   each('main code.language-console', (code) => {
     const text = code.textContent;
+    const searched = [...code.querySelectorAll('mark')].map((mark) => mark.textContent);
     const parts = [];
     let end = 0;
     for (const match of text.matchAll(typed)) {
@@ -100,6 +129,8 @@
     // In place of the highlighter's guess, which takes any output line with a `>` or a `#` in it
     // for a prompt.
     code.replaceChildren(...parts, text.slice(end));
+    // What a search has marked before.
+    if (searched.length > 0) new window.Mark(code).mark(searched);
   });
 
   // mdBook asks this global function of its own what a copy button copies. Of a terminal that is

@@ -1,13 +1,12 @@
 // Opens every page of a built book in Chromium, as a reader would, and prints a
 // line for each thing that is wrong: `node site.mjs TOOLS SITE`, where TOOLS has
 // the packages of package.json and SITE is the book. Ends with 1 if there is any.
-//
-// CHROMIUM names the browser, if it is not /usr/bin/chromium.
 
-import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { extname, join, normalize } from 'node:path';
+import { join } from 'node:path';
+import { args, executablePath } from './browser.mjs';
+import { serve } from './server.mjs';
 
 const [tools, site] = process.argv.slice(2);
 const require = createRequire(join(tools, 'package.json'));
@@ -15,27 +14,15 @@ const { chromium } = require('playwright-core');
 const axe = require.resolve('axe-core/axe.min.js');
 
 const THEMES = ['light', 'rust', 'coal', 'navy', 'ayu'];
-const WIDTHS = [390, 1280];
-const TYPES = { '.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript', '.svg': 'image/svg+xml', '.png': 'image/png' };
+const WIDE = { width: 1280, height: 900 };
+const NARROW = { width: 390, height: 900 };
+const SIDEBAR = 'button[aria-controls="mdbook-sidebar"]';
 
-const server = createServer(async (request, response) => {
-  const path = normalize(decodeURIComponent(new URL(request.url, 'http://localhost').pathname));
-  try {
-    const body = await readFile(join(site, path));
-    response.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream' }).end(body);
-  } catch {
-    response.writeHead(404).end();
-  }
-});
-await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
-const base = `http://127.0.0.1:${server.address().port}/`;
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
+const { base, close } = await serve(site);
+const browser = await chromium.launch({ executablePath, args });
 
 let faults = 0;
+let heaviest = { bytes: 0 };
 const wrong = (place, what) => {
   faults += 1;
   console.log(`${place}: ${what}`);
@@ -45,59 +32,127 @@ const toc = await readFile(join(site, 'toc.html'), 'utf8');
 const pages = [...new Set([...toc.matchAll(/href="([^"#]+\.html)"/g)].map(([, page]) => page))];
 if (pages.length < 3) wrong('toc.html', `names ${pages.length} pages`);
 
-// Two pages at a time, as a browser mostly waits for itself.
-const visits = THEMES.flatMap((theme) => WIDTHS.flatMap((width) => pages.map((name) => ({ theme, width, name }))));
-const contexts = new Map();
-for (const theme of THEMES) {
-  for (const width of WIDTHS) {
-    const context = await browser.newContext({ viewport: { width, height: 900 } });
-    await context.addInitScript((theme) => localStorage.setItem('mdbook-theme', theme), theme);
-    contexts.set(`${theme} ${width}`, context);
-  }
-}
+// Two visitors, as a browser mostly waits for itself.
+const visits = THEMES.flatMap((theme) => pages.map((name) => ({ theme, name })));
 const visitor = async () => {
-  for (let visit = visits.shift(); visit; visit = visits.shift()) await look(visit);
+  let reader;
+  for (let visit = visits.shift(); visit; visit = visits.shift()) {
+    if (reader?.theme !== visit.theme) {
+      await reader?.leave();
+      reader = await newReader(visit.theme);
+    }
+    await look(reader, visit.name);
+  }
+  await reader?.leave();
 };
 await Promise.all([visitor(), visitor()]);
 
-// One at a time: there is one clipboard.
+// One at a time: there is one clipboard, and one focus.
+const reader = await newReader(THEMES[0]);
 for (const name of pages) {
-  const place = `${name} (its buttons)`;
-  const page = await open({ theme: THEMES[0], width: WIDTHS[1], name }, place);
-  await copies(page, place);
-  await unfolds(page, place);
-  await page.close();
+  const page = await reader.open(name, 'its buttons');
+  await copies(page, reader.place);
+  await unfolds(page, reader.place);
 }
+// The first page of each chapter, and a whole listing.
+for (const name of pages.filter((page) => /^[^/]+$|index\.html$|^hello-world.listing/.test(page))) {
+  const page = await reader.open(name, 'by keyboard');
+  await tabs(page, reader.place);
+}
+await menus(await reader.open(pages[0], 'its menus'), reader.place);
+// A word of the prose, a method's name and a word that no blanks surround.
+for (const word of ['backpressure', 'connect_lazy', '你好']) {
+  await finds(await reader.open(pages[0], `the search for ${word}`), reader.place, word);
+}
+await prints(reader);
+await reader.leave();
 
 await browser.close();
-server.close();
-console.log(`${pages.length} pages, ${THEMES.length} themes, ${WIDTHS.length} widths: ${faults} faults`);
+close();
+console.log(`the heaviest: ${heaviest.place}, ${heaviest.bytes} bytes`);
+console.log(`${pages.length} pages, ${THEMES.length} themes, 2 widths: ${faults} faults`);
 process.exit(faults === 0 ? 0 : 1);
 
-async function open({ theme, width, name }, place) {
-  const page = await contexts.get(`${theme} ${width}`).newPage();
-  page.on('console', (message) => message.type() === 'error' && wrong(place, `console: ${message.text()}`));
-  page.on('pageerror', (error) => wrong(place, `script: ${error.message}`));
+/** Somebody with a theme, who opens one page after another. */
+async function newReader(theme) {
+  const context = await browser.newContext({ viewport: WIDE, reducedMotion: 'reduce', ignoreHTTPSErrors: true });
+  await context.addInitScript((theme) => {
+    localStorage.setItem('mdbook-theme', theme);
+    localStorage.removeItem('mdbook-sidebar');
+    window.print = () => {};
+  }, theme);
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  const page = await context.newPage();
+  const self = { theme, place: '', page, leave: () => context.close() };
+  page.on('console', (message) => message.type() === 'error' && wrong(self.place, `console: ${message.text()}`));
+  page.on('pageerror', (error) => wrong(self.place, `script: ${error.message}`));
   page.on('request', (request) => {
-    if (!request.url().startsWith(base) && !request.url().startsWith('data:')) wrong(place, `asks for ${request.url()}`);
+    if (!request.url().startsWith(base) && !request.url().startsWith('data:')) wrong(self.place, `asks for ${request.url()}`);
   });
-  await page.goto(base + name, { waitUntil: 'load' });
-  return page;
+  self.open = async (name, why, viewport = WIDE) => {
+    self.place = `${name} (${why})`;
+    await page.setViewportSize(viewport);
+    await page.goto(base + name, { waitUntil: 'load' });
+    return page;
+  };
+  return self;
 }
 
-// The theme is on, nothing sticks out, and axe-core has nothing to say. Its rules
-// do not depend on both at once: each theme is judged wide, each width in light.
-async function look({ theme, width, name }) {
-  const place = `${name} (${theme}, ${width} px)`;
-  const page = await open({ theme, width, name }, place);
+// axe-core's rules do not depend on theme and width at once: it judges each theme wide, and one narrow.
+async function look(reader, name) {
+  const { theme } = reader;
+  if (theme === THEMES[0]) {
+    const page = await reader.open(name, `${theme}, ${NARROW.width} px`, NARROW);
+    await fits(page, reader.place);
+    await isLight(page, reader.place);
+    await judge(page, reader.place);
+  }
+  const page = await reader.open(name, `${theme}, ${WIDE.width} px`);
   const shown = await page.evaluate(() => document.documentElement.className);
-  if (!shown.split(' ').includes(theme)) wrong(place, `shows the classes ${shown}`);
-  const over = await page.evaluate(() => {
-    const text = document.querySelector('main');
-    return Math.max(text.scrollWidth - text.clientWidth, document.documentElement.scrollWidth - innerWidth);
+  if (!shown.split(' ').includes(theme)) wrong(reader.place, `shows the classes ${shown}`);
+  await fits(page, reader.place);
+  await judge(page, reader.place);
+  if (theme !== THEMES[0]) {
+    // A window that is made narrow keeps its sidebar; one that was opened so has none. It is taken
+    // away without mdBook's transition, which a page behind another never ends.
+    await page.evaluate(() => {
+      document.querySelector('#mdbook-page-wrapper').style.transition = 'none';
+      document.querySelector('#mdbook-sidebar-toggle-anchor').checked = false;
+      document.documentElement.classList.remove('sidebar-visible');
+    });
+    await page.setViewportSize(NARROW);
+    await fits(page, `${name} (${theme}, ${NARROW.width} px)`);
+  }
+}
+
+// Nothing sticks out, and every picture is there.
+async function fits(page, place) {
+  const { over, missing } = await page.evaluate(async () => {
+    const main = document.querySelector('main');
+    const missing = [];
+    for (const image of main.querySelectorAll('img')) {
+      image.loading = 'eager';
+      await image.decode().catch(() => missing.push(image.getAttribute('src')));
+    }
+    for (const picture of main.querySelectorAll('.picture > svg')) {
+      const { width, height } = picture.getBoundingClientRect();
+      if (width < 100 || height < 20) missing.push(picture.querySelector('title').textContent);
+    }
+    return { over: Math.max(main.scrollWidth - main.clientWidth, document.documentElement.scrollWidth - innerWidth), missing };
   });
   if (over > 0) wrong(place, `the text sticks out by ${over} px`);
-  if (theme !== THEMES[0] && width !== WIDTHS[1]) return page.close();
+  for (const picture of missing) wrong(place, `the picture ${picture} is not to be seen`);
+}
+
+// A cold visit: compressed bodies, and a hundred bytes of headers for each.
+async function isLight(page, place) {
+  const sizes = await page.evaluate(() => ['navigation', 'resource'].flatMap((type) => performance.getEntriesByType(type)).map((it) => it.encodedBodySize + 100));
+  const bytes = sizes.reduce((sum, size) => sum + size, 0);
+  heaviest = bytes > heaviest.bytes ? { bytes, place } : heaviest;
+  if (sizes.length < 10 || bytes >= 100_000) wrong(place, `${bytes} bytes in ${sizes.length} answers`);
+}
+
+async function judge(page, place) {
   // axe judges what can be seen: folded files are unfolded for it.
   await page.evaluate(() => document.querySelectorAll('details').forEach((file) => (file.open = true)));
   // The theme makes what scrolls focusable, when it has been laid out: in a page
@@ -110,12 +165,10 @@ async function look({ theme, width, name }) {
   for (const { id, nodes } of violations) {
     wrong(place, `axe: ${id}, ${nodes.length} times, first in ${nodes[0].target}: ${nodes[0].failureSummary.split('\n')[1]}`);
   }
-  await page.close();
 }
 
 // The copy button of a terminal gives its commands, and nothing else.
 async function copies(page, place) {
-  await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
   for (const block of await page.locator('pre:has(code.language-console)').all()) {
     const text = await block.locator('code').innerText();
     const commands = text.split('\n').filter((line) => line.startsWith('$ ')).map((line) => line.slice(2));
@@ -136,4 +189,108 @@ async function unfolds(page, place) {
   await link.click();
   const file = page.locator(`#${target.split('#')[1]}`);
   await file.waitFor({ state: 'visible', timeout: 5000 }).catch(() => wrong(place, `the link to ${target} opens nothing`));
+}
+
+// Tab goes to the skip link first, then through all that can be used, in the page's order, each
+// showing that it has the focus, and out at the end.
+async function tabs(page, place) {
+  const expected = await page.evaluate(() => {
+    const usable = 'a[href], button, input, select, textarea, summary, [tabindex]';
+    window.controls = [...document.querySelectorAll(usable)].filter(
+      (element) => element.tabIndex >= 0 && !element.disabled && element.checkVisibility({ visibilityProperty: true }),
+    );
+    return window.controls.length;
+  });
+  const reached = [];
+  for (let presses = 0; presses < 2 * expected; presses += 1) {
+    await page.keyboard.press('Tab');
+    const { left, at, named, shown } = await page.evaluate(() => {
+      const element = document.activeElement;
+      const { outlineStyle, outlineWidth } = getComputedStyle(element);
+      return {
+        left: element === document.body,
+        at: window.controls.indexOf(element),
+        named: `<${element.localName} class="${element.className}"> ${element.textContent.trim().slice(0, 40)}`,
+        shown: outlineStyle !== 'none' && parseFloat(outlineWidth) > 0,
+      };
+    });
+    if (left) break;
+    if (presses === 0 && !named.includes('skip-link')) wrong(place, `Tab goes first to ${named}`);
+    if (!shown) wrong(place, `nothing shows that the focus is on ${named}`);
+    // A browser may stop at what scrolls, too.
+    if (at >= 0) reached.push(at);
+    if (presses === 2 * expected - 1) wrong(place, `Tab never leaves the page; it is at ${named}`);
+  }
+  const inOrder = reached.every((at, index) => at === index);
+  if (!inOrder || reached.length !== expected) {
+    const lost = [...Array(expected).keys()].find((at, index) => reached[index] !== at);
+    const name = await page.evaluate((at) => window.controls[at]?.outerHTML.slice(0, 120), lost);
+    wrong(place, `Tab reaches ${reached.length} of ${expected} controls, and not in its turn ${name}`);
+  }
+  // The skip link leads past the sidebar.
+  await page.evaluate(() => document.querySelector('.skip-link').focus());
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Tab');
+  const inText = await page.evaluate(() => document.querySelector('#mdbook-content').contains(document.activeElement));
+  if (!inText) wrong(place, 'the skip link does not lead into the text');
+}
+
+// What opens by a key closes by a key, and gives the focus back.
+async function menus(page, place) {
+  const focus = () => page.evaluate(() => document.activeElement.id || document.activeElement.className);
+  const check = async (what, expected) => {
+    const holds = await page.waitForFunction(expected, null, { timeout: 5000 }).catch(() => null);
+    if (!holds) wrong(place, `${what}; the focus is on ${await focus()}`);
+  };
+  await page.locator(SIDEBAR).press('Enter');
+  await check('Enter does not close the sidebar', () => !document.querySelector('#mdbook-sidebar').checkVisibility());
+  await page.locator(SIDEBAR).press('Enter');
+  await check('Enter does not open the sidebar', () => document.querySelector('#mdbook-sidebar').checkVisibility());
+
+  await page.locator('#mdbook-theme-toggle').press('Enter');
+  await check('the menu of themes does not take the focus', () => document.querySelector('#mdbook-theme-list').contains(document.activeElement));
+  await page.keyboard.press('Escape');
+  await check('the menu of themes does not give the focus back', () => document.activeElement.id === 'mdbook-theme-toggle');
+
+  await page.locator('#mdbook-search-toggle').press('Enter');
+  await check('the search does not take the focus', () => document.activeElement.id === 'mdbook-searchbar');
+  await page.keyboard.press('Escape');
+  await check('the search does not close', () => !document.querySelector('#mdbook-searchbar').checkVisibility());
+}
+
+// Typed by hand, the first result opened by Enter.
+async function finds(page, place, word) {
+  await page.keyboard.press('/');
+  await page.locator('#mdbook-searchbar').waitFor({ state: 'visible' });
+  await page.keyboard.type(word);
+  await page.keyboard.press('End'); // as an input method ends with a key
+  const first = page.locator('#mdbook-searchresults > li').first();
+  const found = await first.waitFor({ timeout: 10_000 }).then(() => true, () => false);
+  if (!found) return wrong(place, 'finds nothing');
+  const teaser = await first.locator('.teaser').innerText();
+  if (!teaser.toLowerCase().includes(word)) wrong(place, `shows beside the first result: ${teaser}`);
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/highlight=/);
+  const held = await page.locator('main').innerText();
+  if (!held.toLowerCase().includes(word)) wrong(place, `${page.url()} does not have it`);
+  const marked = await page.locator('main mark').count();
+  if (marked === 0) wrong(place, `${page.url()} does not mark it`);
+}
+
+// The whole book on one page: each chapter once, and every link to a place in it.
+async function prints(reader) {
+  const page = await reader.open('print.html', 'the printed book');
+  await fits(page, reader.place);
+  const { titles, doubled, broken } = await page.evaluate(() => {
+    const ids = [...document.querySelectorAll('[id]')].map(({ id }) => id);
+    const links = [...document.querySelectorAll('main a[href^="#"]')].map((link) => link.getAttribute('href').slice(1));
+    return {
+      titles: document.querySelectorAll('main h1').length,
+      doubled: ids.filter((id, at) => ids.indexOf(id) !== at),
+      broken: links.filter((id) => !document.getElementById(decodeURIComponent(id))),
+    };
+  });
+  if (titles !== pages.length) wrong(reader.place, `${titles} titles of ${pages.length} pages`);
+  for (const id of doubled) wrong(reader.place, `the id ${id} is there twice`);
+  for (const id of broken) wrong(reader.place, `a link leads to #${id}, which is not there`);
 }

@@ -51,7 +51,6 @@ fn every_picture_has_words_and_follows_the_theme() -> Result {
 #[derive(Debug)]
 pub struct Site {
     workspace: Workspace,
-    dir: PathBuf,
     /// By path in the site: `hello-world/server.html`.
     pages: BTreeMap<String, String>,
     files: BTreeSet<PathBuf>,
@@ -78,15 +77,9 @@ impl Site {
         }
         Ok(Self {
             workspace: workspace.clone(),
-            dir,
             pages,
             files,
         })
-    }
-
-    /// The folder that holds it.
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// Rust blocks on a page that are neither tested nor a listing's own file.

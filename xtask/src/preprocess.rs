@@ -8,7 +8,8 @@
 //! - `{{version tonic}}` becomes the version in `Cargo.lock`;
 //! - `{{tree hello-world src/lib.rs}}` becomes the files of a listing, with
 //!   those named after the slug marked;
-//! - `{{listing hello-world}}` becomes the whole listing, file by file, folded.
+//! - `{{listing hello-world}}` becomes the whole listing, file by file, folded;
+//!   but for a folder that another page shows, with `{{listing hello-world tests}}`.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,7 +18,7 @@ use std::{
     sync::LazyLock,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use mdbook_preprocessor::book::{Book, BookItem, Chapter};
 use regex::Regex;
 
@@ -65,8 +66,24 @@ pub fn preprocess(workspace: &Workspace, book: &mut Book) -> Result<Vec<Problem>
 struct Listing {
     /// Its files; or why they cannot be read.
     sources: Result<Vec<Source>, String>,
-    /// The page that shows the whole of it.
-    home: Option<PathBuf>,
+    /// The pages that show it.
+    homes: Vec<Home>,
+}
+
+/// A page that shows a folder of a listing; or the rest of it, if the folder has no name.
+struct Home {
+    folder: PathBuf,
+    page: PathBuf,
+}
+
+impl Listing {
+    /// Where a file of the exported project is shown.
+    fn home(&self, project: &Path) -> Option<&Home> {
+        self.homes
+            .iter()
+            .filter(|home| project.starts_with(&home.folder))
+            .max_by_key(|home| home.folder.components().count())
+    }
 }
 
 /// All listings, by slug: their files are read once for the whole book.
@@ -78,18 +95,33 @@ fn listings(workspace: &Workspace, book: &Book) -> Result<BTreeMap<String, Listi
             slug,
             Listing {
                 sources,
-                home: None,
+                homes: Vec::new(),
             },
         );
     }
     for chapter in book.chapters() {
         for found in DIRECTIVE.captures_iter(&chapter.content) {
-            if let ("listing", Some(listing)) = (&found[1], listings.get_mut(found[2].trim())) {
-                listing.home.clone_from(&chapter.source_path);
+            let (slug, folder) = slug_and_rest(&found[2]);
+            if let ("listing", Some(listing), Some(page)) =
+                (&found[1], listings.get_mut(slug), &chapter.source_path)
+            {
+                listing.homes.push(Home {
+                    folder: folder.into(),
+                    page: page.clone(),
+                });
             }
         }
     }
     Ok(listings)
+}
+
+/// The words of `{{listing slug folder}}` or `{{tree slug file…}}`.
+fn slug_and_rest(argument: &str) -> (&str, &str) {
+    let argument = argument.trim();
+    let (slug, rest) = argument
+        .split_once(char::is_whitespace)
+        .unwrap_or((argument, ""));
+    (slug, rest.trim())
 }
 
 static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
@@ -318,11 +350,15 @@ impl Page<'_> {
     fn link_to(&self, file: &Path) -> Option<String> {
         let (slug, home) = self.listings.iter().find_map(|(slug, listing)| {
             let sources = listing.sources.as_ref().ok()?;
-            let shows = sources.iter().any(|source| source.book == file);
-            Some((slug, listing.home.as_ref().filter(|_| shows)?))
+            let source = sources.iter().find(|source| source.book == file)?;
+            Some((slug, listing.home(&source.project)?))
         })?;
         let up = "../".repeat(self.path.components().count() - 1);
-        Some(format!("{up}{}#{}", slashed(home), file_id(slug, file)))
+        Some(format!(
+            "{up}{}#{}",
+            slashed(&home.page),
+            file_id(slug, file)
+        ))
     }
 
     /// The files of the listing `slug`.
@@ -344,12 +380,11 @@ impl Page<'_> {
 
     /// The files of a listing, those that the page touches marked.
     fn tree(&self, argument: &str) -> Result<String> {
-        let mut words = argument.split_whitespace();
-        let slug = words.next().unwrap_or_default();
+        let (slug, words) = slug_and_rest(argument);
         let sources = self.sources(slug)?;
         let files: Vec<_> = sources.iter().map(|source| slashed(&source.book)).collect();
         let mut marked = Vec::new();
-        for word in words {
+        for word in words.split_whitespace() {
             match files
                 .iter()
                 .find(|file| format!("/{file}").ends_with(&format!("/{word}")))
@@ -364,10 +399,15 @@ impl Page<'_> {
         Ok(format!("```text\n{}```\n", draw(&files, &marked)))
     }
 
-    /// The whole listing, file by file.
-    fn listing(&self, slug: &str) -> Result<String> {
+    /// The whole listing, file by file; or what this page shows of it.
+    fn listing(&self, argument: &str) -> Result<String> {
+        let (slug, folder) = slug_and_rest(argument);
         let mut all = String::new();
         for source in self.sources(slug)? {
+            let home = self.listings[slug].home(&source.project);
+            if home.is_none_or(|home| home.folder != Path::new(folder)) {
+                continue;
+            }
             let id = file_id(slug, &source.book);
             let path = slashed(&source.project);
             let (language, text) = (language_of(&source.project), source.text.trim_end());
@@ -377,6 +417,10 @@ impl Page<'_> {
                 "<details class=\"file\">\n<summary>{path}</summary>\n\n<div id=\"{id}\">\n\n{fence}{language}\n{text}\n{fence}\n\n</div>\n\n</details>\n\n"
             ));
         }
+        ensure!(
+            !all.is_empty(),
+            "the listing {slug} has no file below {folder}"
+        );
         Ok(format!(
             "<div class=\"files\" role=\"group\" aria-label=\"The files of {slug}\">\n\n{all}</div>\n"
         ))
