@@ -7,7 +7,7 @@
 //!   linked to the file in the chapter's whole listing, and an id;
 //! - `{{version tonic}}` becomes the version in `Cargo.lock`;
 //! - `{{tree hello-world src/lib.rs}}` becomes the files of a listing, with
-//!   those named after the slug marked;
+//!   those named after the slug marked; folded, but on a chapter's first page;
 //! - `{{listing hello-world}}` becomes the whole listing, file by file, folded;
 //!   but for a folder that another page shows, with `{{listing hello-world tests}}`.
 
@@ -378,7 +378,8 @@ impl Page<'_> {
         }
     }
 
-    /// The files of a listing, those that the page touches marked.
+    /// The files of a listing, those that the page touches marked, and named while the tree is
+    /// folded.
     fn tree(&self, argument: &str) -> Result<String> {
         let (slug, words) = slug_and_rest(argument);
         let sources = self.sources(slug)?;
@@ -396,7 +397,19 @@ impl Page<'_> {
                 ),
             }
         }
-        Ok(format!("```text\n{}```\n", draw(&files, &marked)))
+        let tree = format!("```text\n{}```\n", draw(&files, &marked));
+        // A chapter's first page lays the listing out. On the others it would be in the way.
+        if marked.is_empty() || self.path.ends_with("index.md") {
+            return Ok(tree);
+        }
+        let named: Vec<_> = words
+            .split_whitespace()
+            .map(|word| format!("<code>{}</code>", breakable(word)))
+            .collect();
+        Ok(format!(
+            "<details class=\"tree\">\n<summary>On this page: {}</summary>\n\n{tree}\n</details>\n",
+            named.join(", ")
+        ))
     }
 
     /// The whole listing, file by file; or what this page shows of it.
