@@ -14,6 +14,7 @@ use authentication::{
     },
     token::Claims,
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use harness::{Listing, Result, workspace};
 use oauth2::{ClientId, ClientSecret, TokenResponse};
 use tempfile::TempDir;
@@ -144,6 +145,33 @@ fn a_service_may_do_what_it_has_asked_for() -> Result {
     let log = server.stop()?;
     assert_eq!(log.code, 0);
     ensure!(log.output.contains("not allowed"), "{}", log.output);
+    Ok(())
+}
+
+/// The claims on the page are those of a token, but for its time and its number.
+#[tokio::test]
+async fn the_token_on_the_page_is_like_one_of_the_issuers() -> Result {
+    let page = workspace().src().join("authentication/index.md");
+    let page = fs::read_to_string(page)?;
+    let shown = page.split("```json\n").nth(1).context("it has JSON")?;
+    let shown = shown.split("```").next().unwrap_or_default();
+    let mut shown: serde_json::Value = serde_json::from_str(shown)?;
+
+    let programs = Programs::build()?;
+    let issuer = programs.issuer("300", "120")?;
+    let token = programs.token(&issuer.name).await?;
+    let claims = token.split('.').nth(1).context("it has three parts")?;
+    let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims)?)?;
+
+    let life = |claims: &serde_json::Value| Some(claims["exp"].as_u64()? - claims["iat"].as_u64()?);
+    assert_eq!(life(&shown), life(&claims));
+    let number = |claims: &serde_json::Value| claims["jti"].as_str().map(str::len);
+    assert_eq!(number(&shown), number(&claims));
+    assert_eq!(shown["iss"], "http://127.0.0.1:50080");
+    for ours in ["iss", "iat", "exp", "jti"] {
+        shown[ours] = claims[ours].clone();
+    }
+    assert_eq!(shown, claims);
     Ok(())
 }
 
