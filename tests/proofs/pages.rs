@@ -9,6 +9,7 @@ use xtask::{
     Problem,
     anchors::anchors,
     page::{self, blocks},
+    session,
     versions::Versions,
     workspace::{Workspace, files_below, read, slashed},
 };
@@ -24,6 +25,12 @@ fn the_preprocessor_refuses_nothing() -> Result {
 #[test]
 fn every_page_is_in_the_summary_and_every_listing_on_a_page() -> Result {
     assert_none(orphans(&workspace())?);
+    Ok(())
+}
+
+#[test]
+fn every_server_is_started_on_a_page() -> Result {
+    assert_none(untold_servers(&workspace())?);
     Ok(())
 }
 
@@ -86,6 +93,35 @@ pub fn orphans(workspace: &Workspace) -> Result<Vec<Problem>> {
                 1,
                 message,
             ));
+        }
+    }
+    Ok(problems)
+}
+
+/// Servers that run in a session, and that no reader is told to start: by a transcript, or in a
+/// sentence.
+pub fn untold_servers(workspace: &Workspace) -> Result<Vec<Problem>> {
+    let book = load(workspace)?.0;
+    let pages = || book.chapters().map(|chapter| chapter.content.as_str());
+    let mut told: String = pages().collect();
+    for include in pages().flat_map(page::includes) {
+        if include.path.contains("/output/") {
+            let file = include.path.trim_start_matches("../");
+            told.extend(read(&workspace.root().join(file))?.lines().take(1));
+            told.push('\n');
+        }
+    }
+    let mut problems = Vec::new();
+    for slug in workspace.slugs()? {
+        for command in session::servers(workspace, &slug)? {
+            let named = format!("`{command}`");
+            if !told.contains(&format!("$ {command}\n")) && !told.contains(&named) {
+                problems.push(Problem::new(
+                    format!("listings/{slug}/session.toml"),
+                    1,
+                    format!("no page says how a server is started: show its transcript, or write {named}"),
+                ));
+            }
         }
     }
     Ok(problems)

@@ -37,6 +37,10 @@ fn orphans(copy: &Copy) -> Result<String> {
     lines(pages::orphans(&copy.workspace)?)
 }
 
+fn servers(copy: &Copy) -> Result<String> {
+    lines(pages::untold_servers(&copy.workspace)?)
+}
+
 fn anchors(copy: &Copy) -> Result<String> {
     lines(pages::unused_anchors(&copy.workspace)?)
 }
@@ -316,6 +320,17 @@ const FAULTS: &[(Proof, &[Fault])] = &[
                 says: "listings/lost/Cargo.toml:1: 0 pages show the whole of this listing",
             },
         ],
+    ),
+    (
+        servers,
+        &[Fault {
+            edits: &[(
+                "src/one-way-streams/service.md",
+                "-- 127.0.0.1:50051 5 2`",
+                "`",
+            )],
+            says: "no page says how a server is started",
+        }],
     ),
     (
         links,

@@ -9,7 +9,7 @@
 //! it, is a transcript in `listings/<slug>/output/`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     net::TcpListener,
     path::PathBuf,
@@ -178,6 +178,25 @@ impl Built {
     }
 }
 
+fn sessions(workspace: &Workspace, slug: &str) -> Result<Sessions> {
+    let file = workspace.listing(slug).join("session.toml");
+    toml::from_str(&read(&file)?).with_context(|| format!("cannot understand {}", file.display()))
+}
+
+/// The commands that start the servers of the sessions of `slug`, each once.
+///
+/// # Errors
+///
+/// Fails if the sessions cannot be read.
+pub fn servers(workspace: &Workspace, slug: &str) -> Result<BTreeSet<String>> {
+    let sessions = sessions(workspace, slug)?;
+    let steps = sessions.session.into_iter().flat_map(|it| it.program);
+    Ok(steps
+        .filter(|step| step.listens.is_some())
+        .map(|step| step.command)
+        .collect())
+}
+
 /// Exports the listing `slug` below `target/`, and builds its programs there.
 ///
 /// # Errors
@@ -257,9 +276,7 @@ pub fn run(
         Arc::clone(running.entry(built.dir.clone()).or_default())
     };
     let _turn = turn.lock();
-    let file = workspace.listing(slug).join("session.toml");
-    let sessions: Sessions = toml::from_str(&read(&file)?)
-        .with_context(|| format!("cannot understand {}", file.display()))?;
+    let sessions = sessions(workspace, slug)?;
     // Whoever runs a program does not wait for it as long as for the compiler.
     let programs = sessions.session.iter().flat_map(|it| &it.program);
     for step in programs.filter(|step| step.command.starts_with("cargo run --example ")) {
@@ -287,7 +304,7 @@ pub fn run(
         })?;
         for (name, text) in files {
             if output.insert(name.clone(), text).is_some() {
-                bail!("{}: two programs write output/{name}", file.display());
+                bail!("listings/{slug}/session.toml: two programs write output/{name}");
             }
         }
     }
