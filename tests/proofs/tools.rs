@@ -306,7 +306,7 @@ impl Copy {
                 fs::copy(&path, root.join(&name))?;
             } else if ![".git", "target", "book"].contains(&name.as_str()) {
                 let installed = |file: &Path| {
-                    let folders = ["node_modules", ".venv", ".bin", "gen"];
+                    let folders = ["node_modules", ".venv", "gen"];
                     file.iter()
                         .any(|it| folders.iter().any(|folder| it == *folder))
                 };
