@@ -261,6 +261,14 @@ const FAULTS: &[(Proof, &[Fault])] = &[
                 says: "tests/proofs/listings.rs does not run `rm -r target`",
             },
             Fault {
+                edits: &[(
+                    PAGE,
+                    "",
+                    "\n<!-- proof: .ci/run -->\n```console\n$ cargo test \\\n    --no-run\n```\n",
+                )],
+                says: ".ci/run does not run `cargo test --no-run`",
+            },
+            Fault {
                 edits: &[(PAGE, "", "\nThis book uses tonic 0.14.\n")],
                 says: "a version is typed here, `tonic` 0.14",
             },

@@ -272,12 +272,9 @@ fn check_commands(workspace: &Workspace, block: &Block, wrong: &mut dyn FnMut(St
             "there is no file {proof}, which should prove these commands"
         ));
     };
+    let (test, body) = (in_one_line(&test), in_one_line(&block.body));
     let slugs = workspace.slugs().unwrap_or_default();
-    for command in block
-        .body
-        .lines()
-        .filter_map(|line| line.strip_prefix("$ "))
-    {
+    for command in body.lines().filter_map(|line| line.strip_prefix("$ ")) {
         // A version is filled in on the page, and by the test.
         let command = command.split("{{").next().unwrap_or_default().trim();
         // A test may run a command for every listing: it calls them SLUG.
@@ -290,6 +287,13 @@ fn check_commands(workspace: &Workspace, block: &Block, wrong: &mut dyn FnMut(St
             ));
         }
     }
+}
+
+/// A command that goes on in the next line, after a backslash, is one line.
+fn in_one_line(text: &str) -> String {
+    let mut lines = text.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |text, line| text + line.trim_start())
 }
 
 /// Code typed as HTML, or by indenting, would be tested by nothing.
