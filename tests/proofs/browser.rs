@@ -24,7 +24,7 @@ fn every_page_is_well_in_every_theme_and_width() -> Result {
 fn lighthouse_gives_full_marks() -> Result {
     let pages = [
         "introduction.html",
-        "streaming/code.html",
+        "load-balancing/turns.html",
         "deadlines/chain.html",
         "errors/codes.html",
         "service-discovery/listing.html",

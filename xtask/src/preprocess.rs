@@ -250,9 +250,10 @@ impl Page<'_> {
                 None => name.into_owned(),
             }
         } else {
+            let path = self.path_of(&shown);
             match self.link_to(&file) {
-                Some(link) => format!("<a href=\"{link}\">{}</a>", breakable(&shown)),
-                None => breakable(&shown),
+                Some(link) => format!("<a href=\"{link}\">{path}</a>"),
+                None => path,
             }
         };
         let class = if transcript {
@@ -359,6 +360,21 @@ impl Page<'_> {
             slashed(&home.page),
             file_id(slug, file)
         ))
+    }
+
+    /// A file's path for its caption. The theme leaves out the listing of the chapter itself
+    /// where there is little room.
+    fn path_of(&self, file: &str) -> String {
+        let chapter = self.path.iter().next().unwrap_or_default();
+        let room = format!("listings/{}/", chapter.to_string_lossy());
+        match file.strip_prefix(&room) {
+            Some(rest) => format!(
+                "<span class=\"room\">{}</span>{}",
+                breakable(&room),
+                breakable(rest)
+            ),
+            None => breakable(file),
+        }
     }
 
     /// The files of the listing `slug`.
