@@ -40,7 +40,6 @@ pub struct Backend {
     weight: u32,
     pending: AtomicUsize,
     state: Mutex<State>,
-    broken: Notify,
 }
 
 /// Whether it can be called.
@@ -49,11 +48,36 @@ pub enum State {
     /// That is not known yet.
     Connecting,
     /// It can.
-    Ready(Channel),
+    Ready(Connection),
     /// It cannot, for this reason.
     Out(String),
 }
+
+/// A connection, and whether it is broken. Each has its own word for that: a call may
+/// be the last to hear of it, when there is a new one already.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    channel: Channel,
+    broken: Arc<Notify>,
+}
 // ANCHOR_END: backend
+
+impl Connection {
+    fn new(channel: Channel) -> Self {
+        let broken = Arc::default();
+        Self { channel, broken }
+    }
+
+    /// What calls go through.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Says that a call has found it broken.
+    pub fn broke(&self) {
+        self.broken.notify_one();
+    }
+}
 
 impl Backend {
     /// The server at `address`, which can do so many times as much as others.
@@ -63,7 +87,6 @@ impl Backend {
             weight,
             pending: AtomicUsize::new(0),
             state: Mutex::new(State::Connecting),
-            broken: Notify::new(),
         }
     }
 
@@ -87,11 +110,6 @@ impl Backend {
         self.locked().clone()
     }
 
-    /// Says that a call has found its connection broken.
-    pub fn broke(&self) {
-        self.broken.notify_one();
-    }
-
     fn locked(&self) -> MutexGuard<'_, State> {
         // Whoever panicked has left a state that is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -107,7 +125,7 @@ impl Backend {
                 Ok(endpoint) => match endpoint.connect().await {
                     Ok(channel) => {
                         (pause, _) = RECONNECT;
-                        self.follow(channel, &changed).await
+                        self.follow(Connection::new(channel), &changed).await
                     }
                     Err(error) => last_cause(&error),
                 },
@@ -122,16 +140,16 @@ impl Backend {
 
     /// Does as the server says of itself, as long as it is connected. Returns what
     /// ended that.
-    async fn follow(&self, channel: Channel, changed: &watch::Sender<()>) -> String {
+    async fn follow(&self, connection: Connection, changed: &watch::Sender<()>) -> String {
         let service = SERVICE.to_owned();
-        let watching = HealthClient::new(channel.clone())
+        let watching = HealthClient::new(connection.channel())
             .watch(HealthCheckRequest { service })
             .await;
         let mut watching = match watching {
             Ok(watching) => Some(watching.into_inner()),
             // It has nothing to say of its health: so it is well.
             Err(status) if status.code() == Code::Unimplemented => {
-                self.set(State::Ready(channel.clone()), changed);
+                self.set(State::Ready(connection.clone()), changed);
                 None
             }
             Err(status) => return reason(&status),
@@ -145,11 +163,11 @@ impl Backend {
             };
             let said = tokio::select! {
                 said = said => said,
-                () = self.broken.notified() => return "the connection broke".to_owned(),
+                () = connection.broken.notified() => return "the connection broke".to_owned(),
             };
             match said {
                 Ok(Some(health)) if health.status() == ServingStatus::Serving => {
-                    self.set(State::Ready(channel.clone()), changed);
+                    self.set(State::Ready(connection.clone()), changed);
                 }
                 // The connection stays, and so do the calls that are under way.
                 Ok(Some(_)) => self.set(State::Out("it says not to".to_owned()), changed),

@@ -12,12 +12,11 @@ use tonic::{
     Status, TimeoutExpired,
     body::Body,
     codegen::{BoxFuture, http},
-    transport::Channel,
 };
 use tower::{Service, ServiceExt};
 
 use crate::{
-    backend::{Backend, Pending, State, causes, last_cause},
+    backend::{Backend, Connection, Pending, State, causes, last_cause},
     policy::Policy,
 };
 
@@ -85,7 +84,7 @@ impl Balanced {
     }
 
     // ANCHOR: pick
-    async fn pick(&mut self) -> Result<(Arc<Backend>, Channel), Status> {
+    async fn pick(&mut self) -> Result<(Arc<Backend>, Connection), Status> {
         loop {
             self.changed.borrow_and_update();
             let (mut ready, mut reasons, mut connecting) = (Vec::new(), Vec::new(), false);
@@ -99,8 +98,8 @@ impl Balanced {
             if !ready.is_empty() {
                 let picked = self.inner.policy.pick(&ready);
                 // In between, it may have broken. Then once more.
-                if let State::Ready(channel) = picked.state() {
-                    return Ok((picked.clone(), channel));
+                if let State::Ready(connection) = picked.state() {
+                    return Ok((picked.clone(), connection));
                 }
                 continue;
             }
@@ -128,17 +127,20 @@ impl Service<http::Request<Body>> for Balanced {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let mut this = self.clone();
         Box::pin(async move {
-            let (backend, channel) = this.pick().await?;
+            let (backend, connection) = this.pick().await?;
             let pending = Pending::new(backend.clone());
-            match channel.oneshot(request).await {
+            match connection.channel().oneshot(request).await {
                 Ok(response) => Ok(response.map(|body| {
                     Body::new(body.map_err(move |status| {
                         // A stream is under way until its last message.
                         let _until_the_body_is_gone = &pending;
-                        failed(&backend, status)
+                        failed(&backend, &connection, status)
                     }))
                 })),
-                Err(error) => Err(failed(&backend, Status::from_error(error.into()))),
+                Err(error) => {
+                    let status = Status::from_error(error.into());
+                    Err(failed(&backend, &connection, status))
+                }
             }
         })
     }
@@ -147,7 +149,7 @@ impl Service<http::Request<Body>> for Balanced {
 
 /// What a call ends with that got no answer: UNAVAILABLE if the connection is to
 /// blame, which tonic calls UNKNOWN or CANCELLED.
-fn failed(backend: &Backend, status: Status) -> Status {
+fn failed(backend: &Backend, connection: &Connection, status: Status) -> Status {
     let Some(error) = status.source() else {
         return status;
     };
@@ -161,6 +163,6 @@ fn failed(backend: &Backend, status: Status) -> Status {
         return status;
     }
     let unavailable = Status::unavailable(format!("{address}: {}", last_cause(error)));
-    backend.broke();
+    connection.broke();
     unavailable
 }

@@ -10,7 +10,11 @@ use load_balancing::{
     pb::greeter_service_server::GreeterServiceServer,
     policy::RoundRobin,
 };
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::{Notify, watch},
+};
 use tonic::{
     Code,
     codegen::http,
@@ -113,6 +117,54 @@ async fn a_connection_that_breaks_under_a_call_is_unavailable() -> Result<()> {
     // It has no health service: the call has told.
     soon("it is out", channel.until(is_out)).await?;
     assert_eq!(channel.backends()[0].pending(), 0);
+    Ok(())
+}
+
+/// What stands between is cut once, under a call. Then there is one new connection,
+/// which nobody takes for the old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_broke_leaves_the_next_one_alone() -> Result<()> {
+    let slow = Slow::new();
+    let (server, _reporter) = moody(slow.clone()).await?;
+    let between = TcpListener::bind("127.0.0.1:0").await?;
+    let backend = Backend::new(between.local_addr()?, 1);
+    let (connections, mut connected) = watch::channel(0);
+    let cut = Arc::<Notify>::default();
+    let cutting = cut.clone();
+    let address = server.address;
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = between.accept().await {
+            let mut server = TcpStream::connect(address).await?;
+            connections.send_modify(|connections| *connections += 1);
+            let cut = cutting.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = copy_bidirectional(&mut client, &mut server) => {}
+                    () = cut.notified() => {}
+                }
+            });
+        }
+        anyhow::Ok(())
+    });
+    let mut channel = Balanced::new(RoundRobin::default(), [backend]);
+    soon("it is ready", channel.until(is_ready)).await?;
+    let under_way = tokio::spawn(hello(channel.clone()));
+    slow.called.acquire().await?.forget();
+    cut.notify_one();
+    let status = under_way.await?.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+
+    soon(
+        "it connects",
+        connected.wait_for(|connections| *connections == 2),
+    )
+    .await??;
+    soon("it is ready", channel.until(is_ready)).await?;
+    slow.let_go.add_permits(100);
+    for _ in 0..100 {
+        assert_eq!(hello(channel.clone()).await?, "李雷");
+    }
+    assert_eq!(*connected.borrow(), 2);
     Ok(())
 }
 
