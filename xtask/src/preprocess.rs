@@ -554,15 +554,12 @@ fn draw(files: &[String], marked: &[&str]) -> String {
         out.push((format!("{name}{slash}"), is_marked));
         lines(entry, "", &mut out, marked);
     }
-    let width = out
-        .iter()
-        .map(|(line, _)| line.chars().count())
-        .max()
-        .unwrap_or(0);
+    let marked = out.iter().filter(|(_, is_marked)| *is_marked);
+    let width = marked.map(|(line, _)| line.chars().count()).max();
     let mut text = String::new();
     for (line, is_marked) in out {
-        let gap = " ".repeat(width - line.chars().count());
         text.push_str(&if is_marked {
+            let gap = " ".repeat(width.unwrap_or(0) - line.chars().count());
             format!("{line}{gap}  ← this page\n")
         } else {
             format!("{line}\n")
