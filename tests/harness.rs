@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use xtask::{
-    program::{Ended, Keyboard, Program},
+    program::{self, Ended, Keyboard, Program},
     session::{self, Built},
     workspace::Workspace,
 };
@@ -23,7 +23,7 @@ pub type Result<T = (), E = anyhow::Error> = std::result::Result<T, E>;
 /// A command as it is typed: words with a blank between two.
 pub fn typed(command: &str) -> Command {
     let mut words = command.split(' ');
-    let mut command = Command::new(words.next().unwrap_or_default());
+    let mut command = program::command(words.next().unwrap_or_default());
     command.args(words);
     command
 }

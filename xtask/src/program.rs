@@ -1,6 +1,8 @@
 //! Programs as they run in a terminal: what they print, in its order.
 
 use std::{
+    env,
+    ffi::OsStr,
     io::{BufRead, BufReader, PipeReader, Write},
     process::{self, Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError},
@@ -14,6 +16,20 @@ use anyhow::{Context, Result, anyhow, bail};
 /// does hangs, and is killed. (`cargo run` may have to build first, or wait for
 /// another build, on a machine that has other things to do.)
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A command in the environment of a reader's terminal. Cargo tells a program that it
+/// runs of its package, and so it does us: a build script that looks at that, as ring's
+/// does, would run anew each time, and all that stands on it would be built again.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
 
 /// A running program. Dropping it kills it.
 #[derive(Debug)]

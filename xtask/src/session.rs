@@ -26,7 +26,7 @@ use serde::Deserialize;
 use crate::{
     export::export_to_target,
     generated::Generated,
-    program::{Ended, Keyboard, Program},
+    program::{self, Ended, Keyboard, Program},
     workspace::{Workspace, files_below, read, slashed, write},
 };
 
@@ -145,7 +145,7 @@ pub struct Built {
 impl Built {
     /// A command that runs in the project: cargo, or one of its programs.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new(program);
+        let mut command = program::command(program);
         command
             .current_dir(&self.dir)
             .env("CARGO_TARGET_DIR", &self.target)
@@ -573,7 +573,7 @@ impl Step {
         let tool = arguments.first().is_some_and(|first| first == "xtask");
         let mut command = if program == "cargo" && tool {
             // The tools are this package; all else is run as in an exported project.
-            let mut command = Command::new(program);
+            let mut command = program::command(program);
             command.current_dir(env!("CARGO_MANIFEST_DIR"));
             command
         } else if let (Ports::Free, Some((bin, rest))) = (ports, runs_bin(&words)) {
