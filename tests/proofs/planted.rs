@@ -2,7 +2,7 @@
 //! the proof must name its place. `cargo test planted -- --nocapture` shows the
 //! faults and what is said of them.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::ensure;
 use harness::Result;
@@ -519,13 +519,15 @@ fn every_fault_in_a_run_is_found() -> Result {
 }
 
 fn find(proof: Proof, faults: &[Fault]) -> Result {
-    let clean = proof(&Copy::new("planted")?)?;
+    let copy = Copy::new("planted")?;
+    let clean = proof(&copy)?;
     ensure!(
         clean.is_empty(),
         "before a fault is planted, the proof says:\n{clean}"
     );
     for Fault { edits, says } in faults {
-        let copy = Copy::new("planted")?;
+        let files = edits.iter().map(|(file, ..)| copy.path(file));
+        let before: Vec<_> = files.map(|file| (fs::read(&file).ok(), file)).collect();
         for (file, old, new) in *edits {
             if old.is_empty() {
                 let text = fs::read_to_string(copy.path(file)).unwrap_or_default();
@@ -540,6 +542,23 @@ fn find(proof: Proof, faults: &[Fault]) -> Result {
             said.contains(says),
             "after {edits:?}\nthe proof should say\n{says}\nand says\n{said}"
         );
+        for (bytes, file) in before {
+            match bytes {
+                Some(bytes) => fs::write(&file, bytes)?,
+                None => remove(&file)?,
+            }
+        }
     }
+    Ok(())
+}
+
+/// Removes a file, and the folders that are empty without it.
+fn remove(file: &Path) -> Result {
+    fs::remove_file(file)?;
+    let mut folders = file.ancestors().skip(1);
+    while folders
+        .next()
+        .is_some_and(|folder| fs::remove_dir(folder).is_ok())
+    {}
     Ok(())
 }
