@@ -149,7 +149,7 @@ async function fits(page, place) {
 }
 
 // The page is read before the theme's script has come over a slow line. What the script adds may
-// move the text by a line, where a command goes on in the next one: Lighthouse takes no point off.
+// move the text by a line, where a command goes on in the next one. Up to 0.1 is good by Web Vitals.
 async function isSteady(page, place) {
   const shifts = await page.evaluate(() => new Promise((resolve) => {
     new PerformanceObserver((list) => resolve(list.getEntries().map(({ value, sources }) => ({
@@ -159,7 +159,7 @@ async function isSteady(page, place) {
     setTimeout(resolve, 100, []);
   }));
   const sum = shifts.reduce((sum, { value }) => sum + value, 0);
-  if (sum > 0.05) wrong(place, `its text moves by ${sum.toFixed(3)} as it is loaded, first ${shifts[0].moved}`);
+  if (sum > 0.1) wrong(place, `its text moves by ${sum.toFixed(3)} as it is loaded, first ${shifts[0].moved}`);
 }
 
 // A cold visit: compressed bodies, and a hundred bytes of headers for each.
