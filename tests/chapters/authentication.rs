@@ -15,7 +15,7 @@ use authentication::{
     token::Claims,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use harness::{Listing, Result, workspace};
+use harness::{Listing, Result, typed, workspace};
 use oauth2::{ClientId, ClientSecret, TokenResponse};
 use tempfile::TempDir;
 use tonic::{
@@ -504,10 +504,9 @@ fn peer() -> PathBuf {
 /// and with other secrets.
 fn oidc_provider(secrets: &str, life: &str) -> Result<(Program, String)> {
     const TYPED: &str = "node tests/peers/oidc-provider/provider.mjs";
-    let (program, script) = TYPED.split_once(' ').context("two words")?;
-    let mut command = Command::new(program);
+    let mut command = typed(TYPED);
     command.current_dir(workspace().root());
-    command.args([script, "0", secrets, life]);
+    command.args(["0", secrets, life]);
     let mut program = Program::start(command)?;
     let line = program.wait_for("listening on ")?;
     Ok((program, line.replace("listening on ", "http://")))

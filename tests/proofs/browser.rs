@@ -17,8 +17,8 @@ fn every_page_is_well_in_every_theme_and_width() -> Result {
     in_chromium("site.mjs", &[])
 }
 
-/// Full marks, few bytes, no font and no other host: for the first page, for pages
-/// with much code, with a picture, with tables, and for a whole listing.
+/// Full marks, few bytes, no font and no other host: for the first page, which has
+/// pictures, for two with much code, one with tables, and a whole listing.
 #[test]
 #[ignore = "needs Node, Chromium, openssl, and the packages of tests/browser/package.json in target/ci"]
 fn lighthouse_gives_full_marks() -> Result {

@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, ensure};
@@ -52,9 +51,7 @@ fn a_listing_can_be_taken_home() -> Result {
         let typed = TYPED
             .replace("../SLUG", &home.to_string_lossy())
             .replace("SLUG", &slug);
-        let (program, arguments) = typed.split_once(' ').context("a command has words")?;
-        let output = Command::new(program)
-            .args(arguments.split(' '))
+        let output = harness::typed(&typed)
             .current_dir(workspace().root())
             .output()?;
         succeeded(&typed, &output)?;

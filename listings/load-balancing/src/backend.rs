@@ -53,8 +53,8 @@ pub enum State {
     Out(String),
 }
 
-/// A connection, and whether it is broken. Each has its own word for that: a call may
-/// be the last to hear of it, when there is a new one already.
+/// A connection, which calls may find broken. Each is told so by itself: a call may hear
+/// of it late, when there is a new one already.
 #[derive(Clone, Debug)]
 pub struct Connection {
     channel: Channel,
