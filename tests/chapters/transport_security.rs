@@ -169,9 +169,9 @@ fn each_refusal_is_told_to_both() -> Result {
 }
 
 /// With TLS 1.3, and with tonic's own server too: the refusal comes with the first
-/// call, in one of two forms, and only one of them has the cause, as text.
+/// call, in one of three forms, and only one of them has the cause, as text.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_certificate_the_first_call_fails_in_one_of_two_ways() -> Result {
+async fn without_a_certificate_the_first_call_fails_in_one_of_three_ways() -> Result {
     let listing = Listing::build("transport-security")?;
     let pki = Pki::new(&listing)?;
     for server in [SERVER, SIMPLE] {
@@ -190,7 +190,10 @@ async fn without_a_certificate_the_first_call_fails_in_one_of_two_ways() -> Resu
             match status.code() {
                 Code::Unknown => assert_eq!(status.message(), "transport error", "{all}"),
                 Code::Cancelled => {
-                    assert_eq!(status.message(), "operation was canceled", "{all}");
+                    // The second: the request was handed over just as the connection
+                    // ended, and nobody had it any more (hyper's issue 4122).
+                    let messages = ["operation was canceled", "Timeout expired"];
+                    ensure!(messages.contains(&status.message()), "{all}");
                     ensure!(!all.contains("alert"), "{all}");
                 }
                 other => panic!("{other:?}: {all}"),
@@ -225,14 +228,17 @@ async fn http_with_tls_is_plain_text() -> Result {
     assert_eq!(end.output, "Hello, secret!\n");
     // On a port with TLS it fails, and nothing is said of TLS.
     let server = listing.server_with(SERVER, &[pki.folder()])?;
-    let channel = Channel::from_shared(server.uri())?;
+    let endpoint = Channel::from_shared(server.uri())?.timeout(Duration::from_secs(5));
     for _ in 0..20 {
-        let status = hello(channel.connect().await?).await;
+        let status = hello(endpoint.connect().await?).await;
         let status = status.expect_err("it was let in");
         let message = status.message();
         match status.code() {
             Code::Internal => assert_eq!(message, "h2 protocol error: http2 error"),
-            Code::Cancelled => assert_eq!(message, "operation was canceled"),
+            Code::Cancelled => assert!(
+                ["operation was canceled", "Timeout expired"].contains(&message),
+                "{message}"
+            ),
             other => panic!("{other:?}"),
         }
     }
