@@ -35,6 +35,12 @@ fn every_server_is_started_on_a_page() -> Result {
 }
 
 #[test]
+fn every_tree_marks_the_files_of_its_page() -> Result {
+    assert_none(unmarked_files(&workspace())?);
+    Ok(())
+}
+
+#[test]
 fn every_anchor_is_used() -> Result {
     assert_none(unused_anchors(&workspace())?);
     Ok(())
@@ -120,6 +126,49 @@ pub fn untold_servers(workspace: &Workspace) -> Result<Vec<Problem>> {
                     format!("listings/{slug}/session.toml"),
                     1,
                     format!("no page says how a server is started: show its transcript, or write {named}"),
+                ));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// Files of a listing that a page shows, and that the listing's tree on that page does not mark.
+pub fn unmarked_files(workspace: &Workspace) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for chapter in load(workspace)?.0.chapters() {
+        let Some(page) = &chapter.source_path else {
+            continue;
+        };
+        let shown: BTreeSet<_> = blocks(&chapter.content)
+            .iter()
+            .filter_map(|block| block.include())
+            .map(|include| include.path.trim_start_matches("../").to_owned())
+            .collect();
+        for (at, line) in chapter.content.lines().enumerate() {
+            let tree = line.strip_prefix("{{tree ");
+            let Some(words) = tree.and_then(|tree| tree.strip_suffix("}}")) else {
+                continue;
+            };
+            let (slug, marked) = words.split_once(' ').unwrap_or((words, ""));
+            // But for what runs have written: it is no file that one edits.
+            let of_the_listing = shown.iter().filter_map(|file| {
+                let source = file.strip_prefix(&format!("listings/{slug}/"));
+                let file = source.or_else(|| file.strip_prefix("proto/"))?;
+                let written = file.starts_with("output/") || file.starts_with("measured/");
+                (!written).then_some(file)
+            });
+            let is_marked = |file: &str| {
+                let mut marked = marked.split(' ');
+                marked.any(|word| format!("/{file}").ends_with(&format!("/{word}")))
+            };
+            for file in of_the_listing.filter(|file| !is_marked(file)) {
+                let message =
+                    format!("the page shows {file}, and its tree does not mark it: add it");
+                problems.push(Problem::new(
+                    PathBuf::from("src").join(page),
+                    at + 1,
+                    message,
                 ));
             }
         }

@@ -41,6 +41,10 @@ fn servers(copy: &Copy) -> Result<String> {
     lines(pages::untold_servers(&copy.workspace)?)
 }
 
+fn trees(copy: &Copy) -> Result<String> {
+    lines(pages::unmarked_files(&copy.workspace)?)
+}
+
 fn anchors(copy: &Copy) -> Result<String> {
     lines(pages::unused_anchors(&copy.workspace)?)
 }
@@ -328,6 +332,17 @@ const FAULTS: &[(Proof, &[Fault])] = &[
                 says: "listings/lost/Cargo.toml:1: 0 pages show the whole of this listing",
             },
         ],
+    ),
+    (
+        trees,
+        &[Fault {
+            edits: &[(
+                "src/metadata/server.md",
+                " src/lib.rs Cargo.toml}}",
+                " Cargo.toml}}",
+            )],
+            says: "src/metadata/server.md:3: the page shows src/lib.rs, and its tree does not mark it",
+        }],
     ),
     (
         servers,
