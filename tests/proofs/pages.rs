@@ -9,6 +9,7 @@ use xtask::{
     Problem,
     anchors::anchors,
     page::{self, blocks},
+    preprocess::{is_named, trees},
     session,
     versions::Versions,
     workspace::{Workspace, files_below, read, slashed},
@@ -112,8 +113,11 @@ pub fn untold_servers(workspace: &Workspace) -> Result<Vec<Problem>> {
     let mut told: String = pages().collect();
     for include in pages().flat_map(page::includes) {
         if include.path.contains("/output/") {
-            let file = include.path.trim_start_matches("../");
-            told.extend(read(&workspace.root().join(file))?.lines().take(1));
+            told.extend(
+                read(&workspace.root().join(include.file()))?
+                    .lines()
+                    .take(1),
+            );
             told.push('\n');
         }
     }
@@ -143,14 +147,10 @@ pub fn unmarked_files(workspace: &Workspace) -> Result<Vec<Problem>> {
         let shown: BTreeSet<_> = blocks(&chapter.content)
             .iter()
             .filter_map(|block| block.include())
-            .map(|include| include.path.trim_start_matches("../").to_owned())
+            .map(|include| include.file().to_owned())
             .collect();
-        for (at, line) in chapter.content.lines().enumerate() {
-            let tree = line.strip_prefix("{{tree ");
-            let Some(words) = tree.and_then(|tree| tree.strip_suffix("}}")) else {
-                continue;
-            };
-            let (slug, marked) = words.split_once(' ').unwrap_or((words, ""));
+        for tree in trees(&chapter.content) {
+            let slug = tree.slug;
             // But for what runs have written: it is no file that one edits.
             let of_the_listing = shown.iter().filter_map(|file| {
                 let source = file.strip_prefix(&format!("listings/{slug}/"));
@@ -158,16 +158,13 @@ pub fn unmarked_files(workspace: &Workspace) -> Result<Vec<Problem>> {
                 let written = file.starts_with("output/") || file.starts_with("measured/");
                 (!written).then_some(file)
             });
-            let is_marked = |file: &str| {
-                let mut marked = marked.split(' ');
-                marked.any(|word| format!("/{file}").ends_with(&format!("/{word}")))
-            };
+            let is_marked = |file: &str| tree.marked().any(|word| is_named(file, word));
             for file in of_the_listing.filter(|file| !is_marked(file)) {
                 let message =
                     format!("the page shows {file}, and its tree does not mark it: add it");
                 problems.push(Problem::new(
                     PathBuf::from("src").join(page),
-                    at + 1,
+                    tree.line,
                     message,
                 ));
             }
@@ -209,12 +206,7 @@ fn used_anchors(book: &Book) -> BTreeSet<(String, String)> {
         .flat_map(|chapter| blocks(&chapter.content))
         .filter_map(|block| block.include());
     includes
-        .filter_map(|include| {
-            Some((
-                include.path.trim_start_matches("../").to_owned(),
-                include.selector?,
-            ))
-        })
+        .filter_map(|include| Some((include.file().to_owned(), include.selector?)))
         .collect()
 }
 

@@ -98,6 +98,13 @@ pub struct Include {
     pub selector: Option<String>,
 }
 
+impl Include {
+    /// The file, relative to the root of the book.
+    pub fn file(&self) -> &str {
+        self.path.trim_start_matches("../")
+    }
+}
+
 /// The include directives in `text`, but for escaped ones.
 pub fn includes(text: &str) -> impl Iterator<Item = Include> + '_ {
     static INCLUDE: LazyLock<Regex> = LazyLock::new(|| {

@@ -128,6 +128,37 @@ static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"\{\{\s*(version|tree|listing)\b([^}]*)\}\}").expect("the pattern is a constant")
 });
 
+/// A tree of a listing, as a page asks for it.
+pub struct Tree<'a> {
+    /// Its line in the page, counted from one.
+    pub line: usize,
+    /// The listing.
+    pub slug: &'a str,
+    words: &'a str,
+}
+
+impl<'a> Tree<'a> {
+    /// The files that it marks, by their names or the ends of their paths.
+    pub fn marked(&self) -> impl Iterator<Item = &'a str> {
+        self.words.split_whitespace()
+    }
+}
+
+/// The trees that a page asks for.
+pub fn trees(text: &str) -> impl Iterator<Item = Tree<'_>> {
+    DIRECTIVE.captures_iter(text).filter_map(move |found| {
+        let (whole, name, argument) = (found.get(0)?, found.get(1)?, found.get(2)?);
+        let (slug, words) = slug_and_rest(argument.as_str());
+        let line = line_of(text, whole.start());
+        (name.as_str() == "tree").then_some(Tree { line, slug, words })
+    })
+}
+
+/// Whether `word` in a tree is meant for `file`.
+pub fn is_named(file: &str, word: &str) -> bool {
+    format!("/{file}").ends_with(&format!("/{word}"))
+}
+
 struct Page<'a> {
     workspace: &'a Workspace,
     versions: &'a Versions,
@@ -402,10 +433,7 @@ impl Page<'_> {
         let files: Vec<_> = sources.iter().map(|source| slashed(&source.book)).collect();
         let mut marked = Vec::new();
         for word in words.split_whitespace() {
-            match files
-                .iter()
-                .find(|file| format!("/{file}").ends_with(&format!("/{word}")))
-            {
+            match files.iter().find(|file| is_named(file, word)) {
                 Some(file) => marked.push(file.as_str()),
                 None => bail!(
                     "the listing {slug} has no file {word}; it has: {}",
