@@ -18,6 +18,7 @@ use authentication::{
 };
 use reqwest::header::LOCATION;
 use support::{EAGER, PASSWORD, Result, SECRET, real_issuer, server_of, teller};
+use tracing_log::LogTracer;
 use tracing_subscriber::filter::LevelFilter;
 
 /// All that was logged.
@@ -59,11 +60,14 @@ fn secrets_in(log: &str, known: &[&str]) -> Vec<String> {
 async fn no_log_has_a_token_in_it_or_a_secret() -> Result {
     let log = Log::default();
     let writer = log.clone();
-    tracing_subscriber::fmt()
+    LogTracer::init()?;
+    let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_ansi(false)
         .with_writer(move || writer.clone())
-        .init();
+        .finish();
+    // For this thread, on which `tokio::test` runs every task: the process may have other tests.
+    let _logging = tracing::subscriber::set_default(subscriber);
 
     let (issuer, name) = real_issuer(Duration::from_secs(1), Duration::ZERO).await?;
     let server = server_of(&name, EAGER).await?;
