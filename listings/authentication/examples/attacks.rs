@@ -1,14 +1,12 @@
 //! `cargo run --example attacks` tries what somebody may try who wants to be let in, and
 //! prints what comes of it as a table of Markdown.
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/authentication/support/mod.rs"]
 mod support;
-#[path = "../tests/support/attacks.rs"]
-mod table;
 
 use std::{io, sync::mpsc};
 
-use support::Result;
+use support::{Result, attacks};
 use tonic::Code;
 
 #[tokio::main(flavor = "current_thread")]
@@ -21,7 +19,7 @@ async fn main() -> Result {
         .init();
     println!("| what comes | code | what the log says |");
     println!("| --- | --- | --- |");
-    table::all(|ended| {
+    attacks::all(|ended| {
         assert!(!ended.reached_the_handler, "{}", ended.attack.what);
         assert_eq!(ended.status.code(), ended.attack.expected);
         let logged: String = lines.try_iter().collect();

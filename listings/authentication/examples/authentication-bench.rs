@@ -5,7 +5,7 @@
 //! Three servers stand in this process, and are asked in turns, so that whatever
 //! else the machine does falls on all of them.
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/authentication/support/mod.rs"]
 mod support;
 
 use std::{

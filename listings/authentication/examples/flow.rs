@@ -1,7 +1,7 @@
 //! `cargo run --example flow` logs a person in, and shows what goes through their
 //! browser and what goes past it. What is drawn at random is left out.
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/authentication/support/mod.rs"]
 mod support;
 
 use std::{sync::mpsc, time::Duration};

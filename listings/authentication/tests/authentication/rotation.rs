@@ -1,7 +1,5 @@
 //! Keys are rotated while calls are made, and none fails.
 
-mod support;
-
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -15,8 +13,9 @@ use authentication::{
     tokens::Tokens,
 };
 use serde_json::Value;
-use support::{Result, real_issuer, server_of, teller};
 use tokio::{task::JoinSet, time};
+
+use crate::support::{Result, SECRET, real_issuer, server_of, teller};
 
 /// The keys that the issuer publishes, by name.
 async fn published(name: &str) -> Result<Vec<String>> {
@@ -38,9 +37,7 @@ async fn signs(name: &str) -> Result<String> {
         ("resource", authentication::AUDIENCE),
     ];
     let asked = http_client()?.post(format!("{name}/token"));
-    let asked = asked
-        .basic_auth("teller", Some(support::SECRET))
-        .form(&form);
+    let asked = asked.basic_auth("teller", Some(SECRET)).form(&form);
     let token: Value = serde_json::from_slice(&asked.send().await?.bytes().await?)?;
     let token = token["access_token"].as_str().ok_or("no token")?;
     let header = token.split('.').next().unwrap_or_default();

@@ -1,7 +1,5 @@
 //! Whose keys, and how fresh they are.
 
-mod support;
-
 use std::time::Duration;
 
 use authentication::{
@@ -10,9 +8,10 @@ use authentication::{
     token::{Rejection, Verifier},
 };
 use serde_json::json;
-use support::{EAGER, FakeIssuer, Key, Result};
 use tokio::{task::JoinSet, time::timeout};
 use url::Url;
+
+use crate::support::{EAGER, FakeIssuer, Key, Result};
 
 /// Nothing here takes this long.
 const LONG: Duration = Duration::from_secs(60);

@@ -1,7 +1,5 @@
 //! Nothing that opens a door is in any log.
 
-mod support;
-
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -16,10 +14,11 @@ use authentication::{
     pb::GetBalanceRequest,
     tokens::Tokens,
 };
-use reqwest::header::LOCATION;
-use support::{EAGER, PASSWORD, Result, SECRET, real_issuer, server_of, teller};
+use reqwest::{Client, header::LOCATION};
 use tracing_log::LogTracer;
 use tracing_subscriber::filter::LevelFilter;
+
+use crate::support::{EAGER, PASSWORD, Result, SECRET, real_issuer, server_of, teller, with};
 
 /// All that was logged.
 #[derive(Clone, Default)]
@@ -54,25 +53,9 @@ fn secrets_in(log: &str, known: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Everything of the server, the issuer and both clients, in one process, down to what
-/// the libraries say for themselves.
-#[tokio::test]
-async fn no_log_has_a_token_in_it_or_a_secret() -> Result {
-    let log = Log::default();
-    let writer = log.clone();
-    LogTracer::init()?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    // For this thread, on which `tokio::test` runs every task: the process may have other tests.
-    let _logging = tracing::subscriber::set_default(subscriber);
-
-    let (issuer, name) = real_issuer(Duration::from_secs(1), Duration::ZERO).await?;
-    let server = server_of(&name, EAGER).await?;
-    let http = http_client()?;
-    let discovery = Discovery::of(&http, &name).await?;
+/// The tokens of a service and of a person who has logged in, and the address that the
+/// issuer sent the person's browser back to.
+async fn tokens(http: &Client, discovery: &Discovery) -> Result<(Tokens, Tokens, String)> {
     let service = Tokens::fetch(http.clone(), discovery.clone(), teller("accounts.read")).await?;
 
     let (show, shown) = mpsc::channel();
@@ -99,18 +82,46 @@ async fn no_log_has_a_token_in_it_or_a_secret() -> Result {
         .to_str()?
         .to_owned();
     http.get(&back).send().await?;
-    let person = login.await??;
+    Ok((service, login.await??, back))
+}
 
-    for mut tokens in [service.clone(), person] {
+/// Everything of the server, the issuer and both clients, in one process, down to what
+/// the libraries say for themselves.
+#[tokio::test]
+async fn no_log_has_a_token_in_it_or_a_secret() -> Result {
+    let log = Log::default();
+    let writer = log.clone();
+    LogTracer::init()?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    // For this thread, on which `tokio::test` runs every task: the process may have other tests.
+    let _logging = tracing::subscriber::set_default(subscriber);
+
+    // Tokens of one second are only renewed. A slow machine may find one expired, so the
+    // calls below go with tokens of an hour.
+    let http = http_client()?;
+    let (_issuer, name) = real_issuer(Duration::from_secs(1), Duration::ZERO).await?;
+    let (service, person, _) = tokens(&http, &Discovery::of(&http, &name).await?).await?;
+    for mut tokens in [service, person] {
         tokio::time::timeout(Duration::from_secs(60), tokens.renewed()).await?;
-        let mut client = channel::connect(&server.uri, server.authority.clone(), &tokens).await?;
+    }
+
+    let (issuer, name) = real_issuer(Duration::from_secs(3600), Duration::ZERO).await?;
+    let server = server_of(&name, EAGER).await?;
+    let discovery = Discovery::of(&http, &name).await?;
+    let (service, person, back) = tokens(&http, &discovery).await?;
+    for tokens in [&service, &person] {
+        let mut client = channel::connect(&server.uri, server.authority.clone(), tokens).await?;
         client.get_balance(GetBalanceRequest {}).await?;
     }
     // And when it goes wrong.
     issuer.revoke()?;
     let mut client = channel::connect(&server.uri, server.authority.clone(), &service).await?;
     let mut bad = server.client().await?;
-    bad.get_balance(support::with(GetBalanceRequest {}, "eyJ-bad"))
+    bad.get_balance(with(GetBalanceRequest {}, "eyJ-bad"))
         .await
         .expect_err("bad");
     client.get_balance(GetBalanceRequest {}).await.ok();
@@ -136,7 +147,7 @@ async fn no_log_has_a_token_in_it_or_a_secret() -> Result {
     assert_eq!(secrets_in(&text, &known), Vec::<String>::new());
 
     // It would have been found: metadata that nobody has marked shows itself.
-    let request = support::with(GetBalanceRequest {}, "eyJhbGciOiJFUzI1NiJ9.e30.c2ln");
+    let request = with(GetBalanceRequest {}, "eyJhbGciOiJFUzI1NiJ9.e30.c2ln");
     tracing::info!(?request, "careless");
     tracing::info!("{back}");
     tracing::info!("{SECRET}");

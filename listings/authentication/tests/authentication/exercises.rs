@@ -1,12 +1,11 @@
 //! The exercises of the chapter. Each test passes because it is expected to
 //! panic: remove that line, and the test fails until the exercise is solved.
 
-mod support;
-
 use authentication::pb::GetBalanceRequest;
 use serde_json::Value;
-use support::{EAGER, FakeIssuer, Key, Result, Running, with};
 use tonic::{Code, Status};
+
+use crate::support::{EAGER, FakeIssuer, Key, Result, Running, with};
 
 /// Gets a balance with a token that differs in one claim.
 async fn call(claim: &str, value: Value) -> Result<(), Status> {

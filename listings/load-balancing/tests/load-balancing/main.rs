@@ -1,6 +1,7 @@
 //! Whom each policy calls, and what becomes of a server that is dead, leaving, or
 //! says that it does not serve.
 
+mod exercises;
 mod health;
 mod policies;
 mod tonics;

@@ -2,6 +2,7 @@
 //! real connections.
 
 mod authority;
+mod exercises;
 mod identity;
 mod refused;
 mod reload;

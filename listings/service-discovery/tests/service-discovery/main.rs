@@ -2,6 +2,7 @@
 
 mod channel;
 mod dns;
+mod exercises;
 mod registries;
 mod targets;
 #[cfg(unix)]

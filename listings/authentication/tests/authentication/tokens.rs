@@ -1,7 +1,5 @@
 //! Tokens that are fetched beside the calls.
 
-mod support;
-
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -15,9 +13,10 @@ use authentication::{
 };
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use serde_json::{Value, json};
-use support::{EAGER, Result, SECRET, real_issuer, server_of, teller};
 use tokio::{net::TcpListener, time::timeout};
 use tonic::{Code, transport::Certificate};
+
+use crate::support::{EAGER, Result, SECRET, real_issuer, server_of, teller};
 
 /// Nothing here takes this long.
 const LONG: Duration = Duration::from_secs(60);

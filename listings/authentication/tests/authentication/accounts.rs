@@ -1,7 +1,5 @@
 //! What the service does for whom, and how long a stream goes on.
 
-mod support;
-
 use std::time::Duration;
 
 use authentication::{
@@ -15,10 +13,11 @@ use authentication::{
     policy::{METHODS, Policy},
 };
 use jsonwebtoken::get_current_timestamp;
-use support::{EAGER, FakeIssuer, Key, Result, with};
 use tokio::time::{self, Instant};
 use tonic::{Code, Request, Status};
 use tower::Layer;
+
+use crate::support::{EAGER, FakeIssuer, Key, Result, with};
 
 /// Nothing here takes this long.
 const LONG: Duration = Duration::from_secs(60);

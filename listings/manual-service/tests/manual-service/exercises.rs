@@ -9,8 +9,6 @@ use tonic::{Code, Status};
 
 use crate::wire::Wire;
 
-mod wire;
-
 /// Calls the method with this JSON, and returns the JSON that comes back.
 async fn call(method: &str, json: &str) -> Result<String, Status> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;

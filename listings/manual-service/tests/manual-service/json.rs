@@ -24,8 +24,6 @@ use tower::{ServiceBuilder, util::MapResponseLayer};
 
 use crate::wire::{Error, Wire, framed};
 
-mod wire;
-
 const SAY_HELLO: &str = "/greeting.v1.GreeterService/SayHello";
 
 /// A server in this process, on a port that the system chose.

@@ -1,7 +1,9 @@
 //! An issuer that does whatever a test wants, and a server that counts the calls that
 //! get through to its handlers.
 
-#![allow(dead_code, reason = "each test and example uses a part of it")]
+#![allow(dead_code, reason = "each example uses a part of it")]
+
+pub mod attacks;
 
 use std::{
     sync::{

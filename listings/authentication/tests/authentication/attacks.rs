@@ -1,18 +1,15 @@
 //! What somebody may try, and what comes of it.
 
-mod support;
-#[path = "support/attacks.rs"]
-mod table;
-
 use authentication::{AUDIENCE, es256, pb::GetBalanceRequest};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, get_current_timestamp};
 use serde_json::{Value, json};
-use support::{EAGER, FakeIssuer, Key, Result, Running, with};
+
+use crate::support::{EAGER, FakeIssuer, Key, Result, Running, attacks, with};
 
 #[tokio::test]
 async fn nobody_gets_in_who_should_not() -> Result {
     let mut count = 0;
-    table::all(|ended| {
+    attacks::all(|ended| {
         println!(
             "{}: {:?} {}",
             ended.attack.what,

@@ -13,7 +13,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use crate::support::{EAGER, FakeIssuer, Key, Result, Running, message};
+use super::{EAGER, FakeIssuer, Key, Result, Running, message};
 
 const GET_BALANCE: &str = "/account.v1.AccountService/GetBalance";
 

@@ -1,7 +1,5 @@
 //! The issuer for development, and logging in: what it gives, and to whom it does not.
 
-mod support;
-
 use std::{sync::mpsc, time::Duration};
 
 use authentication::{
@@ -15,8 +13,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use reqwest::{Client, Response, StatusCode, header::LOCATION};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
-use support::{EAGER, PASSWORD, Result, SECRET, real_issuer, server_of};
 use url::Url;
+
+use crate::support::{EAGER, PASSWORD, Result, SECRET, real_issuer, server_of};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const VERIFIER: &str = "what-only-the-program-knows-and-nobody-else";

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use authentication::{certificates, secrets};
 
-type Result = std::result::Result<(), Box<dyn std::error::Error>>;
+use crate::support::Result;
 
 #[cfg(unix)]
 fn mode(path: &Path) -> std::io::Result<u32> {

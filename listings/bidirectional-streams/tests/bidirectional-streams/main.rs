@@ -1,0 +1,4 @@
+//! What the chat promises, and the exercises of the chapter.
+
+mod chat;
+mod exercises;

@@ -1,0 +1,4 @@
+//! What the greeter promises, and the exercises of the chapter.
+
+mod exercises;
+mod greeting;

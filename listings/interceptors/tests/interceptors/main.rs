@@ -1,0 +1,4 @@
+//! What the registry promises, and the exercises of the chapter.
+
+mod exercises;
+mod registry;

@@ -1,0 +1,5 @@
+//! What the greeter promises, and the exercises of the chapter.
+
+mod exercises;
+mod json;
+mod wire;
