@@ -81,11 +81,37 @@ impl Error {
 }
 // ANCHOR_END: refusal
 
+// ANCHOR: localized
+impl Error {
+    /// What a person in front of a screen is told, in `language`.
+    fn localized(&self, language: Language) -> String {
+        match (self, language) {
+            (Self::NotFound { name, .. }, Language::English) => {
+                format!("We know nobody called {name}.")
+            }
+            (Self::NotFound { name, .. }, Language::Chinese) => format!("没有叫{name}的人。"),
+            (Self::Invalid(_), Language::English) => {
+                "Please look through what you filled in.".into()
+            }
+            (Self::Invalid(_), Language::Chinese) => "请检查填写的内容。".into(),
+            (Self::Busy { .. }, Language::English) => "We are busy. Please wait a moment.".into(),
+            (Self::Busy { .. }, Language::Chinese) => "系统繁忙，请稍候。".into(),
+            (Self::Damaged { .. } | Self::Storage { .. }, Language::English) => {
+                "Something is wrong on our side.".into()
+            }
+            (Self::Damaged { .. } | Self::Storage { .. }, Language::Chinese) => {
+                "系统出错了。".into()
+            }
+        }
+    }
+}
+// ANCHOR_END: localized
+
 // ANCHOR: status
 impl From<Refusal> for Status {
     fn from(Refusal { error, language }: Refusal) -> Self {
         let mut details = ErrorDetails::new();
-        details.set_localized_message(language.tag(), language.tell(&error));
+        details.set_localized_message(language.tag(), error.localized(language));
         // For programmers, and in English.
         let sentence = error.to_string();
         match error {

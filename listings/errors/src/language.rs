@@ -2,8 +2,6 @@
 
 use tonic::metadata::MetadataMap;
 
-use crate::error::Error;
-
 // ANCHOR: language
 /// A language that the registry can speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,25 +40,3 @@ impl Language {
     }
 }
 // ANCHOR_END: language
-
-// ANCHOR: tell
-impl Language {
-    /// What whoever sits before a screen is told.
-    pub fn tell(self, error: &Error) -> String {
-        match (self, error) {
-            (Self::English, Error::NotFound { name, .. }) => {
-                format!("We know nobody called {name}.")
-            }
-            (Self::Chinese, Error::NotFound { name, .. }) => format!("没有叫{name}的人。"),
-            (Self::English, Error::Invalid(_)) => "Please look through what you filled in.".into(),
-            (Self::Chinese, Error::Invalid(_)) => "请检查填写的内容。".into(),
-            (Self::English, Error::Busy { .. }) => "We are busy. Please wait a moment.".into(),
-            (Self::Chinese, Error::Busy { .. }) => "系统繁忙，请稍候。".into(),
-            (Self::English, Error::Damaged { .. } | Error::Storage { .. }) => {
-                "Something is wrong on our side.".into()
-            }
-            (Self::Chinese, Error::Damaged { .. } | Error::Storage { .. }) => "系统出错了。".into(),
-        }
-    }
-}
-// ANCHOR_END: tell
