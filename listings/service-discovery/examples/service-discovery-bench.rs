@@ -27,10 +27,11 @@ use service_discovery::{
     address::Address,
     channel::Balanced,
     greeter::Greeter,
-    names::{self, Known, Name},
+    name::{Known, Name},
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
     program,
     registry::{Registration, Registry, memory::Memory},
+    resolve,
     retry::retried,
     target::{Kind, Target},
 };
@@ -132,7 +133,7 @@ impl Where {
     fn registry(&self) -> Result<Arc<dyn Registry>> {
         match self {
             Self::Here(memory) => Ok(memory.clone()),
-            Self::There(process) => names::registry(process.kind, process.address),
+            Self::There(process) => resolve::registry(process.kind, process.address),
         }
     }
 
@@ -146,7 +147,7 @@ impl Where {
 
 /// Lets it all happen. Returns a line for each event.
 async fn drill(size: Size, mut place: Where) -> Result<Vec<String>> {
-    let name = Name::registered(place.name(), place.registry()?, "greeter");
+    let name = resolve::registered(place.name(), place.registry()?, "greeter");
     let mut events = Events::begin(place.name(), name);
     let (a, b) = (place.server().await?, place.server().await?);
     events.until_called(&a).await?;
@@ -443,7 +444,7 @@ async fn serve(registry: &str) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     println!("{address}");
-    let registration = Registration::new(names::registry(kind, server)?, &service, address);
+    let registration = Registration::new(resolve::registry(kind, server)?, &service, address);
     let stop = async {
         shutdown.await;
         registration.end().await;

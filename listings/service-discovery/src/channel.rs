@@ -29,7 +29,7 @@ use tower::{Service, ServiceExt};
 use crate::{
     address::Address,
     backoff::Backoff,
-    names::{Known, Name},
+    name::{Known, Name},
 };
 
 /// How long to wait before a server that could not be connected to is tried again.

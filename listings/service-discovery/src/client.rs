@@ -6,9 +6,8 @@ use std::{env, time::Duration};
 use anyhow::Context;
 use service_discovery::{
     channel::Balanced,
-    names,
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
-    program,
+    program, resolve,
     retry::retried,
     target::Target,
 };
@@ -33,8 +32,8 @@ async fn main() -> anyhow::Result<()> {
 
     // ANCHOR: client
     let target: Target = target.parse()?;
-    let map = names::map(servers)?;
-    let mut channel = Balanced::new(names::resolve(&target, &map)?);
+    let map = resolve::map(servers)?;
+    let mut channel = Balanced::new(resolve::resolve(&target, &map)?);
     channel.settled().await;
     let client = GreeterServiceClient::new(channel);
 

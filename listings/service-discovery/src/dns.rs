@@ -21,7 +21,7 @@ use tonic::transport::{Endpoint, channel::Change};
 
 use crate::{
     address::Address,
-    names::{Known, Name, tell},
+    name::{Known, Name, tell},
 };
 
 /// Nobody is asked more often than this.

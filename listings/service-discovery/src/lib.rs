@@ -18,9 +18,10 @@ pub mod channel;
 pub mod dns;
 pub mod greeter;
 pub mod listen;
-pub mod names;
+pub mod name;
 pub mod program;
 pub mod registry;
+pub mod resolve;
 pub mod retry;
 pub mod target;
 

@@ -9,7 +9,7 @@ use tokio::{
     time::{self, Instant},
 };
 
-use crate::{address::Address, backoff::Backoff, names::Known};
+use crate::{address::Address, backoff::Backoff, name::Known};
 
 pub mod consul;
 pub mod etcd;

@@ -8,8 +8,9 @@ use anyhow::{Context, Error, bail};
 use service_discovery::{
     FAREWELL,
     greeter::Greeter,
-    names, program,
+    program,
     registry::Registration,
+    resolve,
     target::{Target, announced},
 };
 use tokio::{net::TcpListener, time};
@@ -64,7 +65,7 @@ fn register(registry: &str, here: SocketAddr) -> anyhow::Result<Registration> {
     else {
         bail!("`{registry}` is no registry: say etcd://127.0.0.1:2379/greeter, or consul://…");
     };
-    let registry = names::registry(kind, server)?;
+    let registry = resolve::registry(kind, server)?;
     Ok(Registration::new(registry, &service, here))
 }
 

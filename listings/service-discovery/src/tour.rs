@@ -6,9 +6,9 @@ use std::{future::pending, sync::Arc, time::Duration};
 use service_discovery::{
     channel::Balanced,
     greeter::Greeter,
-    names::Name,
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
     registry::{Registration, Registry, memory::Memory},
+    resolve,
     retry::retried,
 };
 use tokio::{
@@ -83,7 +83,7 @@ async fn call(channel: &Balanced, times: u32) {
 async fn main() -> anyhow::Result<()> {
     // ANCHOR: tour
     let registry: Arc<dyn Registry> = Arc::new(Memory::default());
-    let name = Name::registered("memory:greeter", registry.clone(), "greeter");
+    let name = resolve::registered("memory:greeter", registry.clone(), "greeter");
     let mut channel = Balanced::new(name);
 
     println!("nobody is registered");

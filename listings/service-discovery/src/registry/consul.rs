@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{Found, LEASE, Lease, Registry};
-use crate::names::tell;
+use crate::name::tell;
 
 /// How long Consul may take to connect to, and to answer what it has to answer at
 /// once.

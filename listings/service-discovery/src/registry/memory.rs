@@ -10,7 +10,7 @@ use anyhow::{Error, Result, anyhow};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Found, LEASE, Lease, Registry};
-use crate::names::tell;
+use crate::name::tell;
 
 // ANCHOR: memory
 /// Who is registered, and until when.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Result;
 use service_discovery::{
     channel::Balanced,
-    names::{Known, Name},
+    name::{Known, Name},
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
     retry::retried,
 };

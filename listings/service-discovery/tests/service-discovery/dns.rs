@@ -22,7 +22,8 @@ use service_discovery::{
     address::Address,
     channel::Balanced,
     dns,
-    names::{self, Known, Map, Name},
+    name::{Known, Name},
+    resolve::{Map, resolve},
 };
 use tokio::{net::UdpSocket, sync::mpsc};
 use tonic::transport::{Channel, Endpoint, channel::Change};
@@ -79,7 +80,7 @@ fn set(records: &Records, addresses: &[Ipv4Addr]) {
 async fn followed(records: &Records, port: u16) -> Result<Name> {
     let server = name_server(records.clone()).await?;
     let target = format!("dns://{server}/{HOST}:{port}").parse()?;
-    names::resolve(&target, &Map::new())
+    resolve(&target, &Map::new())
 }
 
 async fn until(name: &mut Name, wanted: impl Fn(&Known) -> bool) -> Result<Known> {
@@ -149,7 +150,7 @@ async fn a_name_server_that_is_silent_is_said_so() -> Result<()> {
     // Bound, and never read.
     let silent = UdpSocket::bind("127.0.0.1:0").await?;
     let target = format!("dns://{}/{HOST}:1", silent.local_addr()?).parse()?;
-    let mut name = names::resolve(&target, &Map::new())?;
+    let mut name = resolve(&target, &Map::new())?;
     let known = until(&mut name, |known| known.problem.is_some()).await?;
     assert!(known.addresses.is_empty());
     let problem = known.problem.unwrap_or_default();

@@ -2,7 +2,7 @@
 //! remove that line, and the test fails until the exercise is solved.
 
 use service_discovery::{
-    names::{self, Map},
+    resolve::{Map, resolve},
     target::Target,
 };
 
@@ -11,7 +11,7 @@ use service_discovery::{
 async fn exercise_a_target_may_be_a_set_of_addresses() {
     let target = "ipv4:127.0.0.1:50051,127.0.0.1:50052".parse::<Target>();
     let target = target.expect("a set of addresses is no target yet");
-    let name = names::resolve(&target, &Map::new()).expect("there is nothing to resolve");
+    let name = resolve(&target, &Map::new()).expect("there is nothing to resolve");
     let known = name.known.borrow().clone().unwrap_or_default();
     assert_eq!(known.addresses.len(), 2);
     for bad in [

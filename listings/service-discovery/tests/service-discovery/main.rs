@@ -15,7 +15,7 @@ use indexmap::IndexSet;
 use service_discovery::{
     address::Address,
     greeter::Greeter,
-    names::Known,
+    name::Known,
     pb::{
         SayHelloRequest, SayHelloResponse,
         greeter_service_client::GreeterServiceClient,

@@ -12,8 +12,9 @@ use std::{
 
 use anyhow::{Error, Result, anyhow, bail};
 use service_discovery::{
-    names::{Known, Name},
+    name::{Known, Name},
     registry::{Found, LEASE, Lease, Registration, Registry, etcd, etcd::pb, memory::Memory},
+    resolve,
 };
 use tokio::{
     net::TcpListener,
@@ -47,7 +48,7 @@ async fn until(name: &mut Name, addresses: &[SocketAddr]) -> Result<Known> {
 #[tokio::test(start_paused = true)]
 async fn who_falls_silent_is_gone_at_the_end_of_the_lease() -> Result<()> {
     let registry = Arc::new(Memory::default());
-    let mut name = Name::registered("memory:greeter", registry.clone(), "greeter");
+    let mut name = resolve::registered("memory:greeter", registry.clone(), "greeter");
     until(&mut name, &[]).await?;
     let lease = registry.register("greeter", A).await?;
     registry.register("another", B).await?;
@@ -70,7 +71,7 @@ async fn who_falls_silent_is_gone_at_the_end_of_the_lease() -> Result<()> {
 #[tokio::test(start_paused = true)]
 async fn a_server_stays_registered_until_it_says_goodbye() -> Result<()> {
     let registry = Arc::new(Memory::default());
-    let mut name = Name::registered("memory:greeter", registry.clone(), "greeter");
+    let mut name = resolve::registered("memory:greeter", registry.clone(), "greeter");
     let registration = Registration::new(registry.clone(), "greeter", A);
     until(&mut name, &[A]).await?;
     time::sleep(LEASE * 10).await;
@@ -149,7 +150,7 @@ impl Registry for Moody {
 #[tokio::test(start_paused = true)]
 async fn a_lost_registry_changes_nothing_and_one_that_forgot_is_told_again() -> Result<()> {
     let registry = Arc::new(Moody::default());
-    let mut name = Name::registered("moody:greeter", registry.clone(), "greeter");
+    let mut name = resolve::registered("moody:greeter", registry.clone(), "greeter");
     let _a = Registration::new(registry.clone(), "greeter", A);
     let b = Registration::new(registry.clone(), "greeter", B);
     until(&mut name, &[A, B]).await?;
@@ -195,7 +196,7 @@ async fn a_lost_registry_changes_nothing_and_one_that_forgot_is_told_again() -> 
 async fn a_server_that_cannot_register_goes_on_trying() -> Result<()> {
     let registry = Arc::new(Moody::default());
     registry.leave();
-    let mut name = Name::registered("moody:greeter", registry.clone(), "greeter");
+    let mut name = resolve::registered("moody:greeter", registry.clone(), "greeter");
     let _a = Registration::new(registry.clone(), "greeter", A);
     time::sleep(Duration::from_secs(60)).await;
     let known = name.known.borrow_and_update().clone().unwrap_or_default();
@@ -285,7 +286,7 @@ async fn what_etcd_has_forgotten_is_listed_anew_and_a_bad_record_is_left_out() -
     tokio::spawn(router.serve_with_incoming(TcpIncoming::from(listener)));
 
     let registry = Arc::new(etcd::Etcd::new(address)?);
-    let mut name = Name::registered("etcd:greeter", registry, "greeter");
+    let mut name = resolve::registered("etcd:greeter", registry, "greeter");
     // For as long as a lease, A is kept; B has come from the second list.
     until(&mut name, &[A, B]).await?;
     let mut watches = fake.watches.subscribe();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use service_discovery::{
     address::Address,
-    names,
+    resolve,
     target::{Kind, Target, announced},
 };
 
@@ -142,7 +142,7 @@ fn a_server_announces_what_others_can_call() {
 
 #[test]
 fn a_map_is_read_whole_or_not_at_all() -> Result<()> {
-    let map = names::map("a=127.0.0.1:1,127.0.0.1:2 世界=[::1]:3")?;
+    let map = resolve::map("a=127.0.0.1:1,127.0.0.1:2 世界=[::1]:3")?;
     assert_eq!(map["a"].len(), 2);
     assert_eq!(map["世界"].len(), 1);
     for (text, why) in [
@@ -150,7 +150,7 @@ fn a_map_is_read_whole_or_not_at_all() -> Result<()> {
         ("a=127.0.0.1:1,", "`` is no address of `a`"),
         ("a=b", "`b` is no address of `a`"),
     ] {
-        assert_eq!(names::map(text).unwrap_err().to_string(), why);
+        assert_eq!(resolve::map(text).unwrap_err().to_string(), why);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use service_discovery::{
     channel::Balanced,
     greeter::Greeter,
     listen,
-    names::{self, Map},
+    resolve::{Map, resolve},
 };
 use tokio_stream::wrappers::UnixListenerStream;
 
@@ -27,7 +27,7 @@ async fn a_socket_is_called_by_its_path() -> Result<()> {
     ));
     for form in ["unix:", "unix://"] {
         let target = format!("{form}{}", path.display()).parse()?;
-        let channel = Balanced::new(names::resolve(&target, &Map::new())?);
+        let channel = Balanced::new(resolve(&target, &Map::new())?);
         assert_eq!(hello(channel).await?, "Hello, 李雷! This is 世界.");
     }
     // Whoever listens there is not driven away.
