@@ -3,6 +3,7 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -39,11 +40,7 @@ pub fn secret() -> anyhow::Result<String> {
 ///
 /// Fails if it cannot be made.
 pub fn folder(folder: &Path) -> anyhow::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let made = builder.create(folder);
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     let made = made.and_then(|()| fs::write(folder.join(".gitignore"), "*\n"));
     made.with_context(|| format!("cannot make the folder {}", folder.display()))
 }
@@ -64,11 +61,12 @@ pub fn write(file: &Path, content: &str) -> anyhow::Result<()> {
 
 /// Writes a file that is not there yet.
 fn create(file: &Path, content: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(file)?.write_all(content.as_bytes())
+    let mut new = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
+    new.write_all(content.as_bytes())
 }
 // ANCHOR_END: folder
 

@@ -3,7 +3,10 @@
 use std::{env, io};
 
 use anyhow::Context;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 
 // ANCHOR: main
 #[tokio::main]
@@ -32,19 +35,8 @@ async fn main() -> anyhow::Result<()> {
 /// The call itself installs the handlers, and not the first poll of what it
 /// returns: a signal that came in between would kill the process.
 fn shutdown() -> io::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    let (mut interrupt, mut terminate) = {
-        use tokio::signal::unix::{SignalKind, signal};
-        (
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        )
-    };
-    #[cfg(windows)]
-    let (mut interrupt, mut terminate) = {
-        use tokio::signal::windows::{ctrl_c, ctrl_shutdown};
-        (ctrl_c()?, ctrl_shutdown()?)
-    };
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -1,5 +1,4 @@
 //! A socket in the file system to listen on.
-#![cfg(unix)]
 
 use std::{
     fs,

@@ -2,18 +2,19 @@
 //! until Ctrl-C, at an address or at `unix:PATH`. With a REGISTRY, as in
 //! `etcd://127.0.0.1:2379/greeter`, it is registered there, at the address ANNOUNCED.
 
-use std::{env, net::SocketAddr};
+use std::{env, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Error, bail};
 use service_discovery::{
     FAREWELL,
     greeter::Greeter,
-    program,
+    listen, program,
     registry::Registration,
     resolve,
     target::{Target, announced},
 };
 use tokio::{net::TcpListener, time};
+use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::server::TcpIncoming;
 
 #[tokio::main]
@@ -69,13 +70,7 @@ fn register(registry: &str, here: SocketAddr) -> anyhow::Result<Registration> {
     Ok(Registration::new(registry, &service, here))
 }
 
-#[cfg(unix)]
 async fn serve_unix(path: &str) -> anyhow::Result<()> {
-    use std::path::Path;
-
-    use service_discovery::listen;
-    use tokio_stream::wrappers::UnixListenerStream;
-
     let (listener, _socket) =
         listen::unix(Path::new(path)).with_context(|| format!("cannot listen at {path}"))?;
     let shutdown = program::shutdown().context("cannot wait for Ctrl-C")?;
@@ -85,9 +80,4 @@ async fn serve_unix(path: &str) -> anyhow::Result<()> {
     let incoming = UnixListenerStream::new(listener);
     service_discovery::serve(incoming, Greeter { here }, shutdown).await?;
     Ok(())
-}
-
-#[cfg(not(unix))]
-async fn serve_unix(path: &str) -> anyhow::Result<()> {
-    bail!("this system has no sockets in its file system: unix:{path}")
 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{ErrorKind, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -154,9 +155,7 @@ fn save(file: &Path, text: &str, readers: Readers) -> Result<()> {
         // It is there for its owner alone from the moment that it exists.
         let mut new = NamedTempFile::new_in(folder)?;
         new.write_all(text.as_bytes())?;
-        #[cfg(unix)]
         if readers == Readers::All {
-            use std::os::unix::fs::PermissionsExt;
             let all = fs::Permissions::from_mode(0o644);
             new.as_file().set_permissions(all)?;
         }

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, io};
 
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::SubscriberExt,
@@ -29,19 +30,8 @@ pub fn log() {
 ///
 /// Fails if the system refuses the handlers.
 pub fn shutdown() -> io::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    let (mut interrupt, mut terminate) = {
-        use tokio::signal::unix::{SignalKind, signal};
-        (
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        )
-    };
-    #[cfg(windows)]
-    let (mut interrupt, mut terminate) = {
-        use tokio::signal::windows::{ctrl_c, ctrl_shutdown};
-        (ctrl_c()?, ctrl_shutdown()?)
-    };
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -57,9 +47,7 @@ pub fn shutdown() -> io::Result<impl Future<Output = ()>> {
 ///
 /// Fails if the system refuses the handler, which the call itself installs: without
 /// one, the signal would end the process.
-#[cfg(unix)]
 pub fn reloading(mut tls: Tls) -> io::Result<impl Future<Output = Infallible>> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut hangup = signal(SignalKind::hangup())?;
     tracing::info!(
         pid = std::process::id(),
@@ -76,11 +64,5 @@ pub fn reloading(mut tls: Tls) -> io::Result<impl Future<Output = Infallible>> {
             }
         }
     })
-}
-
-/// Elsewhere there is no such signal.
-#[cfg(not(unix))]
-pub fn reloading(_: Tls) -> io::Result<impl Future<Output = Infallible>> {
-    Ok(std::future::pending())
 }
 // ANCHOR_END: reloading

@@ -1,18 +1,15 @@
 //! What is on the disk, and who may read it.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use authentication::{certificates, secrets};
 
 use crate::support::Result;
 
-#[cfg(unix)]
 fn mode(path: &Path) -> std::io::Result<u32> {
-    use std::os::unix::fs::PermissionsExt;
     Ok(fs::metadata(path)?.permissions().mode() & 0o777)
 }
 
-#[cfg(unix)]
 #[test]
 fn keys_and_secrets_are_their_owner_s_alone() -> Result {
     let parent = tempfile::tempdir()?;
@@ -24,7 +21,6 @@ fn keys_and_secrets_are_their_owner_s_alone() -> Result {
         assert_eq!(mode(&folder.join(file))?, 0o600, "{file}");
     }
     // Also when one was there that was not.
-    use std::os::unix::fs::PermissionsExt;
     let key = folder.join("server.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644))?;
     certificates::make(&folder)?;

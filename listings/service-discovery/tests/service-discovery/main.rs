@@ -5,7 +5,6 @@ mod dns;
 mod exercises;
 mod registries;
 mod targets;
-#[cfg(unix)]
 mod unix;
 
 use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};

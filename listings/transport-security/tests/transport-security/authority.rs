@@ -1,6 +1,6 @@
 //! The authority, and its files.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use tempfile::TempDir;
 use transport_security::authority::{Authority, MAX_DAYS};
@@ -32,10 +32,8 @@ fn an_authority_is_made_once_and_issues_anew_each_time() -> Result {
     Ok(())
 }
 
-#[cfg(unix)]
 #[test]
 fn keys_are_their_owner_s_alone() -> Result {
-    use std::os::unix::fs::PermissionsExt;
     let pki = Pki::new()?;
     pki.issue(30)?;
     for file in fs::read_dir(pki.path())? {
