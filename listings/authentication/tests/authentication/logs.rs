@@ -1,10 +1,6 @@
 //! Nothing that opens a door is in any log.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    time::Duration,
-};
+use std::{cell::RefCell, io, sync::mpsc, time::Duration};
 
 use authentication::{
     channel,
@@ -15,19 +11,29 @@ use authentication::{
     tokens::Tokens,
 };
 use reqwest::{Client, header::LOCATION};
+use tracing::subscriber::set_global_default;
 use tracing_log::LogTracer;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::support::{EAGER, PASSWORD, Result, SECRET, real_issuer, server_of, teller, with};
 
-/// All that was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What is logged on this thread, if anybody wants to know.
+    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// Writes to the log of the thread. There is one subscriber for all tests, since tracing
+/// remembers for the whole process which lines are wanted; and `tokio::test` runs all
+/// tasks of a test on the test's own thread.
+struct Log;
 
 impl io::Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        log.extend_from_slice(line);
+        LOG.with_borrow_mut(|log| {
+            if let Some(log) = log {
+                log.extend_from_slice(line);
+            }
+        });
         Ok(line.len())
     }
 
@@ -89,16 +95,14 @@ async fn tokens(http: &Client, discovery: &Discovery) -> Result<(Tokens, Tokens,
 /// the libraries say for themselves.
 #[tokio::test]
 async fn no_log_has_a_token_in_it_or_a_secret() -> Result {
-    let log = Log::default();
-    let writer = log.clone();
-    LogTracer::init()?;
+    LOG.set(Some(Vec::new()));
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_ansi(false)
-        .with_writer(move || writer.clone())
+        .with_writer(|| Log)
         .finish();
-    // For this thread, on which `tokio::test` runs every task: the process may have other tests.
-    let _logging = tracing::subscriber::set_default(subscriber);
+    set_global_default(subscriber)?;
+    LogTracer::init()?;
 
     // Tokens of one second are only renewed. A slow machine may find one expired, so the
     // calls below go with tokens of an hour.
@@ -129,7 +133,7 @@ async fn no_log_has_a_token_in_it_or_a_secret() -> Result {
     tracing::error!(error = ?error.expect_err("no such scope"), "as somebody may log it");
 
     let logged = || {
-        let log = log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = LOG.with_borrow(|log| log.clone().unwrap_or_default());
         String::from_utf8_lossy(&log).into_owned()
     };
     let known = [SECRET, PASSWORD, "PRIVATE KEY"];

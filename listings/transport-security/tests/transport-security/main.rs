@@ -9,14 +9,12 @@ mod reload;
 mod silent;
 
 use std::{
+    cell::RefCell,
     error::Error,
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        mpsc::{self, Receiver, Sender},
-    },
+    sync::{Arc, Once},
 };
 
 use rustls::{
@@ -27,7 +25,7 @@ use rustls::{
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::{Status, transport::Channel};
-use tracing::{level_filters::LevelFilter, subscriber::DefaultGuard};
+use tracing::{level_filters::LevelFilter, subscriber::set_global_default};
 use transport_security::{
     authority::Authority,
     connect::Files,
@@ -127,35 +125,45 @@ async fn hello(channel: Channel) -> Result<String, Status> {
     Ok(response.into_inner().message)
 }
 
-/// All that this thread logs, at every level.
-struct Log {
-    lines: Receiver<String>,
-    _default: DefaultGuard,
+/// What is logged at any level on this thread, where `tokio::test` runs all tasks of a
+/// test. There is one subscriber for all tests: tracing remembers for the whole process
+/// which lines anybody wants.
+struct Log;
+
+thread_local! {
+    static LINES: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 impl Log {
     fn begins() -> Self {
-        let (tell, lines) = mpsc::channel();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::TRACE)
-            .with_ansi(false)
-            .with_writer(move || Lines(tell.clone()))
-            .finish();
-        let _default = tracing::subscriber::set_default(subscriber);
-        Self { lines, _default }
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(LevelFilter::TRACE)
+                .with_ansi(false)
+                .with_writer(|| Lines)
+                .finish();
+            set_global_default(subscriber).expect("it is the only one");
+        });
+        LINES.set(Some(String::new()));
+        Self
     }
 
     fn ends(self) -> String {
-        self.lines.try_iter().collect()
+        LINES.take().unwrap_or_default()
     }
 }
 
-struct Lines(Sender<String>);
+/// Writes to what is kept of this thread's log, if it is.
+struct Lines;
 
 impl io::Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(line).into_owned();
-        self.0.send(text).map_err(io::Error::other)?;
+        LINES.with_borrow_mut(|lines| {
+            if let Some(lines) = lines {
+                lines.push_str(&String::from_utf8_lossy(line));
+            }
+        });
         Ok(line.len())
     }
 
