@@ -1,36 +1,164 @@
-//! What the book promises of its pages, listings and tools.
+//! What the book promises of its pages and listings, one test for each rule, fault, snippet, and
+//! proof of a chapter. They are found at run time: a new page or listing needs no entry here.
 
 mod browser;
-mod contracts;
+mod fixture;
 mod listings;
-mod measured;
-mod pages;
-mod planted;
-mod serve;
+mod mdbook;
+mod protos;
 mod site;
-mod tools;
-mod transcripts;
+mod snippets;
 
-#[path = "../snippets/book.rs"]
-mod book;
+use std::{
+    fmt::Display,
+    path::PathBuf,
+    process::{ExitCode, Output},
+    sync::Arc,
+};
 
-use std::{fmt::Display, process::Output};
+use anyhow::{Context, bail, ensure};
+use book::{
+    Book, Problem,
+    rules::{BOOK_RULES, PAGE_RULES, Rule},
+};
+use harness::{
+    Result,
+    test::{self, NamedTest},
+    workspace,
+};
+use stage::{
+    bench::{self, Results},
+    programs,
+    session::{self, RunOptions},
+    transcripts,
+};
 
-use anyhow::ensure;
-use harness::Result;
+fn main() -> ExitCode {
+    let wire = PathBuf::from(env!("CARGO_BIN_EXE_session-wire"));
+    session::WIRE_PROGRAM.get_or_init(|| wire);
+    match all_tests() {
+        Ok(tests) => test::run(tests),
+        Err(error) => {
+            eprintln!("the tests cannot be listed: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
-/// Fails with one line a problem, if there are any.
-#[track_caller]
-fn assert_none<P: Display>(problems: impl IntoIterator<Item = P>) {
+fn all_tests() -> Result<Vec<NamedTest>> {
+    let book = Arc::new(Book::load(workspace())?);
+    let mut tests = test::registered();
+    for &rule in rules() {
+        let name = rule.name.replace(' ', "-");
+        let checked = Arc::clone(&book);
+        tests.push(NamedTest::new(format!("rules::{name}"), move || {
+            report_problems((rule.check)(&checked)?)
+        }));
+        tests.push(NamedTest::new(
+            format!("faults::{name}::none-in-the-fixture"),
+            move || fixture::is_accepted(rule),
+        ));
+        for fault in rule.faults {
+            let fault_name = fault.name.replace(' ', "-");
+            tests.push(NamedTest::new(
+                format!("faults::{name}::{fault_name}"),
+                move || fixture::is_found(rule, fault),
+            ));
+        }
+    }
+    for slug in book.chapters() {
+        let book = Arc::clone(&book);
+        tests.push(NamedTest::new(format!("{slug}::rules"), move || {
+            chapter_keeps_rules(&book, &slug)
+        }));
+    }
+    for slug in book.listings.keys() {
+        tests.extend(tests_of_listing(slug)?);
+    }
+    tests.extend(snippets::tests(&book)?);
+    tests.extend(listings::faults());
+    tests.extend(protos::tests());
+    Ok(tests)
+}
+
+/// All rules.
+fn rules() -> impl Iterator<Item = &'static &'static Rule> {
+    const MORE: &[&Rule] = &[&bench::RULE, &programs::RULE];
+    PAGE_RULES
+        .iter()
+        .chain(BOOK_RULES)
+        .chain(MORE)
+        .chain(site::RULES)
+}
+
+/// The tests of the listing `slug`.
+fn tests_of_listing(slug: &str) -> Result<Vec<NamedTest>> {
+    let test = |name: &str, run: fn(&str) -> Result| {
+        let slug = slug.to_owned();
+        NamedTest::new(format!("{slug}::{name}"), move || run(&slug))
+    };
+    let mut tests = vec![
+        test("builds-standalone", |slug| {
+            listings::builds_standalone(&workspace(), slug)
+        }),
+        test("own-tests-pass", |slug| {
+            listings::own_tests_pass(&workspace(), slug)
+        }),
+        test("can-be-exported", listings::can_be_exported),
+        test("transcripts-are-true", |slug| {
+            transcripts::compare(&workspace(), slug, RunOptions::RUST_ONLY)
+        }),
+        test("commands-work-as-typed", |slug| {
+            transcripts::compare(&workspace(), slug, RunOptions::LITERAL)
+        })
+        .needs("the ports of the pages, and the programs that the sessions name")
+        .exclusive(),
+    ];
+    if Results::read(&workspace(), slug)?.is_some() {
+        tests.push(test("benchmark-works", |slug| {
+            let (now, recorded) = (
+                bench::measure(&workspace(), slug, true)?,
+                Results::read(&workspace(), slug)?.context("the benchmark was recorded")?,
+            );
+            let (now, recorded) = (now.columns()?, recorded.columns()?);
+            for columns in &now {
+                ensure!(
+                    recorded.contains(columns),
+                    "listings/{slug}/measured/bench.csv:1: the benchmark prints a table `{columns}`, \
+                     which was not recorded: cargo xtask bench {slug}"
+                );
+            }
+            ensure!(!now.is_empty(), "the benchmark prints no table");
+            Ok(())
+        }));
+    }
+    Ok(tests)
+}
+
+/// Whether the files of the chapter `slug` keep all rules.
+fn chapter_keeps_rules(book: &Book, slug: &str) -> Result {
+    let mut problems = Vec::new();
+    for rule in rules() {
+        problems.extend((rule.check)(book).context(rule.name)?);
+    }
+    problems.retain(|problem: &Problem| book.chapter_of(&problem.file).as_deref() == Some(slug));
+    report_problems(problems)
+}
+
+/// Fails with a line for each problem, if there are any.
+fn report_problems<P: Display>(problems: impl IntoIterator<Item = P>) -> Result {
     let problems: Vec<_> = problems
         .into_iter()
         .map(|problem| problem.to_string())
         .collect();
-    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+    if !problems.is_empty() {
+        bail!("\n{}\n", problems.join("\n"));
+    }
+    Ok(())
 }
 
 /// Fails with what a program printed, if it failed.
-fn succeeded(what: &str, output: &Output) -> Result {
+fn expect_success(what: &str, output: &Output) -> Result {
     ensure!(
         output.status.success(),
         "{what}:\n{}{}",

@@ -1,299 +1,366 @@
 //! The site as its readers get it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
-    sync::LazyLock,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use harness::{Result, workspace};
+use anyhow::anyhow;
+use book::{
+    Book, Problem,
+    markdown::line_with,
+    rules::{Edit, Fault, Rule, fences::known_rust_blocks},
+    workspace::{files_below, read, slashed},
+};
+use harness::Result;
 use regex::Regex;
 use scraper::{ElementRef, Html, Selector};
-use xtask::{
-    Problem,
-    workspace::{Workspace, files_below, read, slashed},
-};
 
-use crate::{assert_none, book};
+/// The rules for the rendered site.
+pub const RULES: &[&Rule] = &[
+    &RUST_BLOCKS,
+    &LINKS,
+    &EXTERNAL_RESOURCES,
+    &PICTURES,
+    &SVG_IDS,
+];
 
-/// Each page, how many of its Rust blocks `tests/snippets` tests, and how many
-/// it leaves to cargo: written by `build.rs`.
-pub const TESTED: &str = include_str!(concat!(env!("OUT_DIR"), "/pages.tsv"));
+const PAGE: &str = "src/clock/index.md";
+const PICTURE: &str = "src/clock/picture.svg";
 
-static SITE: LazyLock<Site> =
-    LazyLock::new(|| Site::build(&workspace(), "site").expect("the book is built"));
-
-#[test]
-fn every_rust_block_is_tested() -> Result {
-    assert_none(SITE.untested_blocks(TESTED)?);
-    Ok(())
-}
-
-#[test]
-fn every_link_and_fragment_resolves() -> Result {
-    assert_none(SITE.broken_links()?);
-    Ok(())
-}
-
-#[test]
-fn nothing_is_loaded_from_another_host() {
-    assert_none(SITE.foreign_resources());
-}
-
-#[test]
-fn every_picture_has_words_and_follows_the_theme() -> Result {
-    assert_none(SITE.poor_pictures()?);
-    Ok(())
-}
-
-/// The rendered book.
-#[derive(Debug)]
-pub struct Site {
-    workspace: Workspace,
-    /// By path in the site: `hello-world/server.html`.
-    pages: BTreeMap<String, String>,
-    files: BTreeSet<PathBuf>,
-}
-
-impl Site {
-    /// Renders the book of `workspace` to a folder `name`.
-    pub fn build(workspace: &Workspace, name: &str) -> Result<Self> {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let wrong = |error: book::Error| anyhow::anyhow!("the book cannot be built: {error}");
-        let (_, mut book, _) = book::load(workspace).map_err(wrong)?;
-        book.config.build.build_dir.clone_from(&dir);
-        book.build().map_err(|error| wrong(error.into()))?;
-
-        let files: BTreeSet<PathBuf> = files_below(&dir)?.into_iter().collect();
-        let mut pages = BTreeMap::new();
-        for file in &files {
-            if file
-                .extension()
-                .is_some_and(|extension| extension == "html")
-            {
-                pages.insert(slashed(file), fs::read_to_string(dir.join(file))?);
-            }
-        }
-        Ok(Self {
-            workspace: workspace.clone(),
-            pages,
-            files,
-        })
-    }
-
-    /// Rust blocks on a page that are neither tested nor a listing's own file.
-    pub fn untested_blocks(&self, tested: &str) -> Result<Vec<Problem>> {
-        let rust =
-            selector(r#"main code[class*="language-rust"], main code[class*="language-rs"]"#);
+/// Every Rust block on a page is tested, or a file of a listing.
+const RUST_BLOCKS: Rule = Rule::new(
+    "rust blocks",
+    |book| {
+        let site = Site::of(book)?;
         let mut problems = Vec::new();
-        let mut known = HashSet::new();
-        for line in tested.lines() {
-            let [page, run, compiled] = line.split('\t').collect::<Vec<_>>()[..] else {
-                anyhow::bail!("pages.tsv has a line `{line}`");
-            };
-            let expected = run.parse::<usize>()? + compiled.parse::<usize>()?;
-            let rendered = rendered(page);
-            let html = self.pages.get(&rendered).map_or("", String::as_str);
-            let found = Html::parse_document(html).select(&rust).count();
-            if found != expected {
+        for page in &book.pages {
+            let expected = known_rust_blocks(book, page);
+            let found = site.facts_of(page.path()).map(|facts| facts.rust_blocks);
+            if found != Some(expected) {
                 let message = format!(
-                    "the page has {found} Rust blocks and {expected} of them are known to the tests: \
-                     write each as a fenced block that begins with ```rust"
+                    "the page has {} Rust blocks and {expected} of them are known to the tests: \
+                     write each as a fenced block that begins with ```rust",
+                    found.unwrap_or_default()
                 );
-                problems.push(Problem::new(
-                    Path::new("src").join(page),
-                    self.line_of(page, "language-rust"),
-                    message,
-                ));
+                let line = page.line_with("language-rust");
+                problems.push(Problem::new(&page.file, line, message));
             }
-            known.insert(rendered);
-        }
-        if known.len() < 3 {
-            problems.push(Problem::new(
-                "src/SUMMARY.md",
-                1,
-                "the tests know next to no page",
-            ));
         }
         Ok(problems)
-    }
+    },
+    &[Fault {
+        name: "code in a table of a run",
+        edits: &[Edit::Replace {
+            file: "listings/clock/output/zones.md",
+            old: "London",
+            new: "<pre><code class=\"language-rust\">fn main() {}</code></pre>",
+        }],
+        found: "the page has 2 Rust blocks and 1 of them are known to the tests",
+    }],
+);
 
-    /// Links to pages, files or fragments that are not there.
-    pub fn broken_links(&self) -> Result<Vec<Problem>> {
-        let link = selector("main [href], main [src]");
-        let with_id = selector("[id]");
-        let ids: BTreeMap<&str, HashSet<String>> = self
-            .parsed()
-            .map(|(page, html)| {
-                let ids = html
-                    .select(&with_id)
-                    .filter_map(|element| element.value().id());
-                (page, ids.map(str::to_owned).collect())
-            })
-            .collect();
+/// Links lead to pages, files and fragments that exist.
+const LINKS: Rule = Rule::new(
+    "links",
+    |book| {
+        let site = Site::of(book)?;
         let mut problems = Vec::new();
-        for (page, html) in self.parsed() {
-            // The first page under a second name, and all pages in one.
-            if page == "index.html" || page == "print.html" || page == "404.html" {
+        for page in &book.pages {
+            let html = html_path(page.path());
+            let Some(facts) = site.pages.get(&html) else {
                 continue;
-            }
-            for element in html.select(&link) {
-                let target = element
-                    .attr("href")
-                    .or(element.attr("src"))
-                    .unwrap_or_default();
+            };
+            for target in &facts.links {
                 if target.contains("://") || target.starts_with("mailto:") {
                     continue;
                 }
                 let (path, fragment) = target.split_once('#').unwrap_or((target, ""));
                 let file = if path.is_empty() {
-                    Some(page.to_owned())
+                    Some(html.clone())
                 } else {
-                    resolve(page, path)
+                    resolve(&html, path)
                 };
-                let wrong = match file {
-                    Some(file) if self.files.contains(Path::new(&file)) => {
-                        let has = ids
-                            .get(file.as_str())
-                            .is_some_and(|ids| ids.contains(fragment));
+                let error = match file {
+                    Some(file) if site.files.contains(Path::new(&file)) => {
+                        let known = site.pages.get(&file);
+                        let has = known.is_some_and(|facts| facts.ids.contains(fragment));
                         (!fragment.is_empty() && !has)
                             .then(|| format!("there is no `#{fragment}` in {file}"))
                     }
                     _ => Some(format!("there is no page or file {path}")),
                 };
-                if let Some(wrong) = wrong {
-                    let source = page.replace(".html", ".md");
+                if let Some(error) = error {
                     let typed = if fragment.is_empty() {
                         path.trim_end_matches(".html")
                     } else {
                         fragment
                     };
-                    let line = self.line_of(&source, typed);
-                    let message = format!("a link goes nowhere, {target}: {wrong}");
-                    problems.push(Problem::new(Path::new("src").join(source), line, message));
+                    let message = format!("a link is broken, {target}: {error}");
+                    problems.push(Problem::new(&page.file, page.line_with(typed), message));
                 }
             }
         }
         Ok(problems)
-    }
+    },
+    &[
+        Fault {
+            name: "link to a missing page",
+            edits: &[Edit::Append {
+                file: PAGE,
+                text: "\n[nowhere](nowhere.md)\n",
+            }],
+            found: "src/clock/index.md:46: a link is broken, nowhere.html: there is no page or file nowhere.html",
+        },
+        Fault {
+            name: "link to a missing fragment",
+            edits: &[Edit::Append {
+                file: "src/introduction.md",
+                text: "\n[nowhere](clock/index.md#no-such-part)\n",
+            }],
+            found: "src/introduction.md:9: a link is broken, clock/index.html#no-such-part: there is no `#no-such-part` in clock/index.html",
+        },
+    ],
+);
 
-    /// Scripts, styles, fonts and pictures from elsewhere.
-    pub fn foreign_resources(&self) -> Vec<Problem> {
-        let loading = selector(
-            "script[src], link[href], img[src], iframe, object, embed, source, video, audio",
-        );
+/// Scripts, styles, fonts and pictures come with the book.
+const EXTERNAL_RESOURCES: Rule = Rule::new(
+    "external resources",
+    |book| {
+        let site = Site::of(book)?;
         let mut problems = Vec::new();
-        for (page, html) in self.parsed() {
-            for element in html.select(&loading) {
-                let from = element
-                    .attr("src")
-                    .or(element.attr("href"))
-                    .unwrap_or_default();
-                if from.contains("//") {
-                    problems.push(Problem::new(
-                        page,
-                        1,
-                        format!("the page loads {from}: keep it in theme/ or src/"),
-                    ));
-                }
-            }
-        }
-        problems
-    }
-
-    /// Pictures without a title or a description, with colours of their own, or with
-    /// an id of another picture.
-    pub fn poor_pictures(&self) -> Result<Vec<Problem>> {
-        let picture = selector("main svg");
-        let words = [selector("title"), selector("desc")];
-        let coloured = selector("[fill^='#'], [stroke^='#'], [style]");
-        let mut problems = self.pictures_of_one_name()?;
-        for (page, html) in self.parsed() {
-            for svg in html.select(&picture) {
-                // mdBook's own icons stand in something with a class of mdBook's.
-                let parent = svg
-                    .parent()
-                    .and_then(ElementRef::wrap)
-                    .and_then(|parent| parent.attr("class"));
-                let icon = parent.is_some_and(|class| class != "picture");
-                if icon {
-                    continue;
-                }
-                let described = words
-                    .iter()
-                    .all(|words| svg.select(words).any(|text| text.text().count() > 0));
-                if !described || svg.attr("role") != Some("img") {
-                    problems.push(Problem::new(
-                        page,
-                        1,
-                        "a picture has no role=\"img\", <title> or <desc>",
-                    ));
-                }
-                if svg.select(&coloured).next().is_some() {
-                    problems.push(Problem::new(
-                        page,
-                        1,
-                        "a picture has colours of its own: use classes, and var(--fg)",
-                    ));
+        for page in &book.pages {
+            for url in site.facts_of(page.path()).iter().flat_map(|it| &it.loads) {
+                if url.contains("//") {
+                    let message = format!("the page loads {url}: keep it in theme/ or src/");
+                    problems.push(Problem::new(&page.file, page.line_with(url), message));
                 }
             }
         }
         Ok(problems)
-    }
+    },
+    &[Fault {
+        name: "picture of another host",
+        edits: &[Edit::Append {
+            file: PAGE,
+            text: "\n<img src=\"https://example.com/a.png\" alt=\"\">\n",
+        }],
+        found: "src/clock/index.md:46: the page loads https://example.com/a.png",
+    }],
+);
 
-    /// Pictures that share an id. The printed book is one page, where mdBook gives the second a
-    /// new id and leaves what refers to it alone.
-    fn pictures_of_one_name(&self) -> Result<Vec<Problem>> {
+/// A picture has a title and a description, and the colours of the theme.
+const PICTURES: Rule = Rule::new(
+    "pictures",
+    |book| {
+        let site = Site::of(book)?;
+        let mut problems = Vec::new();
+        for page in &book.pages {
+            for message in site
+                .facts_of(page.path())
+                .iter()
+                .flat_map(|it| &it.pictures)
+            {
+                let line = page.line_with("class=\"picture\"");
+                problems.push(Problem::new(&page.file, line, *message));
+            }
+        }
+        Ok(problems)
+    },
+    &[
+        Fault {
+            name: "picture without a title",
+            edits: &[
+                Edit::Replace {
+                    file: PICTURE,
+                    old: "<title",
+                    new: "<metadata",
+                },
+                Edit::Replace {
+                    file: PICTURE,
+                    old: "</title",
+                    new: "</metadata",
+                },
+            ],
+            found: "src/clock/index.md:25: a picture has no role",
+        },
+        Fault {
+            name: "picture with a colour of its own",
+            edits: &[Edit::Replace {
+                file: PICTURE,
+                old: "<circle",
+                new: "<circle fill=\"#ff0000\"",
+            }],
+            found: "src/clock/index.md:25: a picture has colours of its own",
+        },
+    ],
+);
+
+/// The ids of pictures are unique in the book: the printed book is one page, where mdBook gives the
+/// second element of an id a new one, and leaves what refers to it unchanged.
+const SVG_IDS: Rule = Rule::new(
+    "svg ids",
+    |book| {
+        static ID: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new(r#"\bid="([^"]+)""#).expect("the pattern is a constant"));
         let mut known: BTreeMap<String, String> = BTreeMap::new();
         let mut problems = Vec::new();
-        let src = self.workspace.src();
-        for file in files_below(&src)?
-            .iter()
-            .filter(|it| it.extension().is_some_and(|it| it == "svg"))
-        {
-            let name = slashed(file);
-            for id in ID.captures_iter(&read(&src.join(file))?) {
-                if let Some(other) = known.insert(id[1].to_owned(), name.clone()) {
-                    problems.push(Problem::new(
-                        Path::new("src").join(file),
-                        1,
-                        format!(
-                            "src/{other} has the id {} as well, and both are on the printed page",
-                            &id[1]
-                        ),
-                    ));
+        let src = book.workspace.src();
+        for file in files_below(&src)? {
+            if file.extension().is_none_or(|extension| extension != "svg") {
+                continue;
+            }
+            let text = read(&src.join(&file))?;
+            for id in ID.captures_iter(&text) {
+                if let Some(other) = known.insert(id[1].to_owned(), slashed(&file)) {
+                    let message = format!(
+                        "src/{other} has the id {} as well, and both are on the printed page",
+                        &id[1]
+                    );
+                    let line = line_with(&text, &id[0]);
+                    problems.push(Problem::new(Path::new("src").join(&file), line, message));
                 }
             }
         }
         Ok(problems)
+    },
+    &[Fault {
+        name: "id of another picture",
+        edits: &[Edit::Replace {
+            file: PICTURE,
+            old: "id=\"clock-title\"",
+            new: "id=\"clock-bench-title\"",
+        }],
+        found: "src/clock/picture.svg:2: src/clock/bench.svg has the id clock-bench-title as well",
+    }],
+);
+
+/// The rendered book.
+struct Site {
+    /// By path in the site: `hello-world/server.html`.
+    pages: BTreeMap<String, Facts>,
+    files: BTreeSet<PathBuf>,
+}
+
+/// What the rules ask of a page: the parsed document itself cannot be shared between threads.
+struct Facts {
+    ids: HashSet<String>,
+    links: Vec<String>,
+    loads: Vec<String>,
+    rust_blocks: usize,
+    pictures: Vec<&'static str>,
+}
+
+impl Site {
+    /// Renders the book, once for all rules.
+    fn of(book: &Book) -> Result<Arc<Self>> {
+        static SITES: LazyLock<Mutex<HashMap<PathBuf, Arc<Site>>>> = LazyLock::new(Mutex::default);
+
+        let root = book.workspace.root();
+        let lookup = || SITES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(site) = lookup().get(root) {
+            return Ok(Arc::clone(site));
+        }
+        static RENDERING: Mutex<()> = Mutex::new(());
+        let _guard = RENDERING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(site) = lookup().get(root) {
+            return Ok(Arc::clone(site));
+        }
+        let site = Arc::new(Self::render(book)?);
+        lookup().insert(root.to_owned(), Arc::clone(&site));
+        Ok(site)
     }
 
-    fn parsed(&self) -> impl Iterator<Item = (&str, Html)> {
-        self.pages
+    fn render(book: &Book) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let mut mdbook = super::mdbook::prepare(book)?;
+        mdbook.config.build.build_dir = dir.path().to_owned();
+        mdbook
+            .build()
+            .map_err(|error| anyhow!("the book cannot be rendered: {error:#}"))?;
+        let files: BTreeSet<PathBuf> = files_below(dir.path())?.into_iter().collect();
+        // The pages, but not the first one under a second name, and not all pages in one.
+        let pages = book
+            .pages
             .iter()
-            .map(|(page, html)| (page.as_str(), Html::parse_document(html)))
+            .map(|page| html_path(page.path()))
+            .filter(|html| files.contains(Path::new(html)))
+            .map(|html| {
+                let text = fs::read_to_string(dir.path().join(&html))?;
+                Ok((html, Facts::of(&Html::parse_document(&text))))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { pages, files })
     }
 
-    /// The line of a page that has `text`; its first line if none has.
-    fn line_of(&self, page: &str, text: &str) -> usize {
-        let page = read(&self.workspace.src().join(page)).unwrap_or_default();
-        page.lines()
-            .position(|line| line.contains(text))
-            .map_or(1, |at| at + 1)
+    fn facts_of(&self, page: &Path) -> Option<&Facts> {
+        self.pages.get(&html_path(page))
     }
+}
+
+impl Facts {
+    fn of(html: &Html) -> Self {
+        let attributes = |css: &str, names: &[&str]| -> Vec<String> {
+            let selector = selector(css);
+            let elements = html.select(&selector);
+            elements
+                .filter_map(|element| names.iter().find_map(|name| element.attr(name)))
+                .map(str::to_owned)
+                .collect()
+        };
+        Self {
+            ids: attributes("[id]", &["id"]).into_iter().collect(),
+            links: attributes("main [href], main [src]", &["href", "src"]),
+            loads: attributes(
+                "script[src], link[href], img[src], iframe, object, embed, source, video, audio",
+                &["src", "href"],
+            ),
+            rust_blocks: html
+                .select(&selector(
+                    r#"main code[class*="language-rust"], main code[class*="language-rs"]"#,
+                ))
+                .count(),
+            pictures: html
+                .select(&selector("main svg"))
+                .flat_map(picture_problems)
+                .collect(),
+        }
+    }
+}
+
+/// What is wrong with a picture.
+fn picture_problems(svg: ElementRef) -> Vec<&'static str> {
+    // mdBook's own icons stand in an element with another class.
+    let parent = svg.parent().and_then(ElementRef::wrap);
+    let class = parent.and_then(|parent| parent.attr("class").map(str::to_owned));
+    if class.is_some_and(|class| class != "picture") {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    let has_text = |css| {
+        svg.select(&selector(css))
+            .any(|element| element.text().count() > 0)
+    };
+    if !(has_text("title") && has_text("desc")) || svg.attr("role") != Some("img") {
+        problems.push("a picture has no role=\"img\", <title> or <desc>");
+    }
+    let coloured = selector("[fill^='#'], [stroke^='#'], [style]");
+    if svg.select(&coloured).next().is_some() {
+        problems.push("a picture has colours of its own: use classes, and var(--fg)");
+    }
+    problems
 }
 
 fn selector(css: &str) -> Selector {
     Selector::parse(css).expect("the selector is a constant")
 }
 
-static ID: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r#"\bid="([^"]+)""#).expect("the pattern is a constant"));
-
 /// The file that mdBook makes of a page.
-fn rendered(page: &str) -> String {
-    page.replace("README.md", "index.md")
+fn html_path(page: &Path) -> String {
+    slashed(page)
+        .replace("README.md", "index.md")
         .replace(".md", ".html")
 }
 

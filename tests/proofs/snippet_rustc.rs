@@ -1,7 +1,7 @@
 //! `rustc` for the snippets of the pages: in edition 2024, which skeptic does
 //! not know, and with a check of the errors that a page shows on purpose.
 //!
-//! The first lines of a snippet, which begin with `//@`, are `build.rs`'s: where
+//! The first lines of a snippet, which begin with `//@`, are `snippets.rs`: where
 //! it is written, and the error that is expected, if one is.
 
 use std::{
@@ -39,13 +39,13 @@ fn main() -> ExitCode {
         .stderr(Stdio::piped())
         .output()
         .expect("rustc can be started");
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     let passes = match code {
         None => output.status.success(),
         Some(code) => {
             !output.status.success()
-                && said.contains(&format!("error[{code}]"))
-                && error.iter().all(|line| said.contains(line))
+                && stderr.contains(&format!("error[{code}]"))
+                && error.iter().all(|line| stderr.contains(line))
         }
     };
     if let (Some(code), false) = (code, passes) {
@@ -54,10 +54,9 @@ fn main() -> ExitCode {
             error.join("\n")
         );
     }
-    eprint!("{said}");
     if passes {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+        return ExitCode::SUCCESS;
     }
+    eprint!("{stderr}");
+    ExitCode::FAILURE
 }

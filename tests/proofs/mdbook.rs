@@ -1,0 +1,36 @@
+//! The book as mdBook builds it, with our preprocessor as a library: no other process, and the
+//! pages that the rules have parsed.
+
+use std::collections::BTreeMap;
+
+use anyhow::anyhow;
+use book::{Book, render::render};
+use harness::Result;
+use mdbook_driver::{
+    MDBook,
+    book::{BookItem, Chapter},
+    config::Config,
+};
+
+/// The book with our preprocessor's work done, and mdBook's still to do.
+pub fn prepare(book: &Book) -> Result<MDBook> {
+    let root = book.workspace.root();
+    let error = |error| anyhow!("mdBook cannot load the book: {error:#}");
+    let mut config = Config::from_disk(root.join("book.toml")).map_err(error)?;
+    config
+        .set("preprocessor", BTreeMap::<String, String>::new())
+        .map_err(error)?;
+    let mut prepared = MDBook::load_with_config(root, config).map_err(error)?;
+    prepared.book.for_each_mut(|item| {
+        if let BookItem::Chapter(Chapter {
+            source_path: Some(path),
+            content,
+            ..
+        }) = item
+            && let Some(page) = book.pages.iter().find(|page| page.path() == path)
+        {
+            *content = render(book, page).text;
+        }
+    });
+    Ok(prepared)
+}
