@@ -1,5 +1,5 @@
-//! The chapter `bidirectional-streams`, as its reader runs it, and the hang that
-//! it explains.
+//! The chapter `bidirectional-streams`, as its reader runs it, and the deadlock
+//! that it explains.
 
 use std::time::Duration;
 
@@ -9,94 +9,76 @@ use bidirectional_streams::pb::{
     chat_service_client::ChatServiceClient,
     chat_service_server::{ChatService, ChatServiceServer},
 };
-use harness::{Listing, Result, Server};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-    time::timeout,
-};
+use harness::{Result, spawn_in_process, start_server};
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Code, Request, Response, Status, Streaming,
-    transport::{self, server::TcpIncoming},
-};
+use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
 
+const SLUG: &str = "bidirectional-streams";
 const SERVER: &str = "bidirectional-streams-server";
 const CLIENT: &str = "bidirectional-streams-client";
 
-fn started() -> Result<(Listing, Server)> {
-    let listing = Listing::build("bidirectional-streams")?;
-    let server = listing.server(SERVER)?;
-    Ok((listing, server))
-}
-
-/// A process that is frozen does not say goodbye, and its connection stays: only
-/// the server's pings find out.
-#[test]
-fn a_peer_that_is_frozen_is_noticed() -> Result {
-    let (listing, server) = started()?;
-    let (mut jack, _keyboard) =
-        listing.start_with_keyboard(CLIENT, [&server.uri(), "jack", "mike"])?;
+/// A frozen process closes no connection: only the server's keepalive pings can tell.
+#[harness::test]
+fn frozen_client_is_detected() -> Result {
+    let (listing, server) = start_server(SLUG)?;
+    let (mut jack, _stdin) = listing.start_with_stdin(CLIENT, [&server.uri(), "jack", "mike"])?;
     jack.wait_for("mike is not here")?;
-    let (mut mike, _keyboard) =
-        listing.start_with_keyboard(CLIENT, [&server.uri(), "mike", "jack"])?;
+    let (mut mike, _stdin) = listing.start_with_stdin(CLIENT, [&server.uri(), "mike", "jack"])?;
     mike.wait_for("jack is here")?;
     jack.freeze()?;
     mike.wait_for("jack is not here")?;
     Ok(())
 }
 
-/// A chat that is open does not hold a shutdown up, and the clients are told.
-#[test]
-fn ctrl_c_ends_the_server_and_every_chat() -> Result {
-    let (listing, server) = started()?;
-    let (mut jack, _keyboard) =
-        listing.start_with_keyboard(CLIENT, [&server.uri(), "jack", "mike"])?;
+/// An open chat does not delay the shutdown, and ends with a status that says why.
+#[harness::test]
+fn ctrl_c_stops_the_server_and_every_chat() -> Result {
+    let (listing, server) = start_server(SLUG)?;
+    let (mut jack, _stdin) = listing.start_with_stdin(CLIENT, [&server.uri(), "jack", "mike"])?;
     jack.wait_for("mike is not here")?;
     assert_eq!(server.stop()?.code, 0);
-    let jack = jack.end()?;
+    let jack = jack.wait()?;
     assert_eq!(jack.code, 1);
-    assert!(jack.output.contains("the server is stopping"), "{jack:?}");
+    assert!(jack.text.contains("the server is stopping"), "{jack:?}");
     Ok(())
 }
 
-/// A server that is killed, and one that is started in its place.
-#[test]
-fn a_client_that_starts_again_goes_on() -> Result {
-    let (listing, mut server) = started()?;
-    let (mut jack, _keyboard) =
-        listing.start_with_keyboard(CLIENT, [&server.uri(), "jack", "mike"])?;
+/// The second server listens at the address of the first, which was killed.
+#[harness::test]
+fn restarted_client_joins_a_restarted_server() -> Result {
+    let (listing, mut server) = start_server(SLUG)?;
+    let (mut jack, _stdin) = listing.start_with_stdin(CLIENT, [&server.uri(), "jack", "mike"])?;
     jack.wait_for("mike is not here")?;
-    server.program.kill()?;
-    assert_eq!(jack.end()?.code, 1);
+    server.process.kill()?;
+    assert_eq!(jack.wait()?.code, 1);
 
-    let mut again = listing.start(SERVER, [server.address.to_string()])?;
-    again.wait_for("listening on ")?;
-    let (mut jack, _keyboard) =
-        listing.start_with_keyboard(CLIENT, [&server.uri(), "jack", "mike"])?;
+    let mut restarted = listing.start(SERVER, [server.address.to_string()])?;
+    restarted.wait_for("listening on ")?;
+    let (mut jack, _stdin) = listing.start_with_stdin(CLIENT, [&server.uri(), "jack", "mike"])?;
     jack.wait_for("mike is not here")?;
     Ok(())
 }
 
-#[test]
-fn a_name_that_is_no_metadata_is_said_so() -> Result {
-    let (listing, server) = started()?;
+#[harness::test]
+fn name_with_a_line_break_is_reported() -> Result {
+    let (listing, server) = start_server(SLUG)?;
     let client = listing.run(CLIENT, [&server.uri(), "jack\nmike"])?;
     assert_eq!(client.code, 1);
     assert!(
         client
-            .output
+            .text
             .starts_with("Error: \"jack\\nmike\" cannot be sent as metadata"),
         "{client:?}"
     );
     Ok(())
 }
 
-/// The tempting handler: it looks at the first message before it answers.
-struct Waiting;
+/// Awaits the first message before it returns the response.
+struct BlockingChat;
 
 #[tonic::async_trait]
-impl ChatService for Waiting {
+impl ChatService for BlockingChat {
     type ChatStream = tokio_stream::Empty<Result<ChatResponse, Status>>;
 
     async fn chat(
@@ -108,38 +90,35 @@ impl ChatService for Waiting {
     }
 }
 
-/// The clock is paused: it jumps on as soon as nothing else is left to do. So
-/// the time runs out only if both ends wait.
-#[tokio::test(start_paused = true)]
-async fn a_server_that_waits_for_a_client_that_waits_hangs() -> Result {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let uri = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(
-        transport::Server::builder()
-            .add_service(ChatServiceServer::new(Waiting))
-            .serve_with_incoming(TcpIncoming::from(listener)),
-    );
-    let mut client = ChatServiceClient::connect(uri).await?;
+/// The clock is paused, and advances only when no task can proceed. So the timeout expires only if
+/// client and server wait for each other.
+#[harness::test(paused)]
+async fn handler_that_awaits_the_first_message_deadlocks() -> Result {
+    let server = Server::builder().add_service(ChatServiceServer::new(BlockingChat));
+    let address = spawn_in_process(server).await?;
+    let mut client = ChatServiceClient::connect(format!("http://{address}")).await?;
 
-    let (says, requests) = mpsc::channel(1);
+    let (messages, requests) = mpsc::channel(1);
     let call = client.chat(ReceiverStream::new(requests));
     let hour = Duration::from_secs(3600);
-    assert!(timeout(hour, call).await.is_err(), "it hangs no longer");
-    // To give up the call cancels it.
-    timeout(hour, says.closed()).await.context("it goes on")?;
+    assert!(timeout(hour, call).await.is_err(), "the call does not hang");
+    // Dropping the call cancels it.
+    timeout(hour, messages.closed())
+        .await
+        .context("the call goes on")?;
 
-    // A message that waits to be sent ends it.
-    let (says, requests) = mpsc::channel(1);
-    says.send(ChatRequest::default()).await?;
+    // With a message ready to be sent, there is no deadlock.
+    let (messages, requests) = mpsc::channel(1);
+    messages.send(ChatRequest::default()).await?;
     let call = client.chat(ReceiverStream::new(requests));
-    timeout(hour, call).await.context("it hangs")??;
+    timeout(hour, call).await.context("the call hangs")??;
     Ok(())
 }
 
-/// A name in Chinese is refused by the server and not by HTTP.
-#[tokio::test]
-async fn bytes_that_are_not_ascii_reach_the_handler() -> Result {
-    let (_, server) = started()?;
+/// HTTP allows bytes that are not ASCII in a header, so the server has to check.
+#[harness::test]
+async fn handler_rejects_a_non_ascii_name() -> Result {
+    let (_, server) = start_server(SLUG)?;
     let (mut client, connection) =
         h2::client::handshake(TcpStream::connect(server.address).await?).await?;
     tokio::spawn(connection);

@@ -1,41 +1,38 @@
-//! The chapter `buf`: the code that is kept is the code that is generated.
+//! The chapter `buf`: the committed code is what buf generates, and buf finds breaking changes.
 
 use std::{fs, path::Path};
 
 use anyhow::ensure;
-use harness::{Result, typed, workspace};
+use book::workspace::{files_below, read, write};
+use harness::{Result, split_command, workspace};
+use stage::export::export;
 use tempfile::TempDir;
-use xtask::{
-    export::export,
-    workspace::{files_below, read, write},
-};
 
-/// What is kept, and the command of the pages that writes it.
-const KEPT: [(&str, &str); 2] = [
+/// The folders of committed code, and the commands of the pages that generate them.
+const GENERATED: [(&str, &str); 2] = [
     ("src/pb", "buf generate"),
     ("renumbered/src/pb", "buf generate renumbered -o renumbered"),
 ];
 
-/// Takes the listing home, changes what is in there, and generates the code anew:
-/// whether it is what the listing has.
-fn is_fresh(change: impl Fn(&Path) -> Result) -> Result<bool> {
+/// Whether an exported copy of the listing, after `change`, generates the code that the listing has.
+fn is_up_to_date(change: impl Fn(&Path) -> Result) -> Result<bool> {
     let dir = TempDir::new()?;
-    let home = dir.path().join("buf");
-    export(&workspace(), "buf", &home)?;
-    change(&home)?;
+    let copy = dir.path().join("buf");
+    export(&workspace(), "buf", &copy)?;
+    change(&copy)?;
     let listing = workspace().listing("buf");
-    for (folder, command) in KEPT {
-        fs::remove_dir_all(home.join(folder))?;
-        let output = typed(command).current_dir(&home).output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{command}: {said}");
-        let (new, kept) = (home.join(folder), listing.join(folder));
+    for (folder, command) in GENERATED {
+        fs::remove_dir_all(copy.join(folder))?;
+        let output = split_command(command).current_dir(&copy).output()?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{command}: {stderr}");
+        let (new, committed) = (copy.join(folder), listing.join(folder));
         let files = files_below(&new)?;
-        if files != files_below(&kept)? {
+        if files != files_below(&committed)? {
             return Ok(false);
         }
         for file in files {
-            if read(&new.join(&file))? != read(&kept.join(&file))? {
+            if read(&new.join(&file))? != read(&committed.join(&file))? {
                 return Ok(false);
             }
         }
@@ -43,32 +40,29 @@ fn is_fresh(change: impl Fn(&Path) -> Result) -> Result<bool> {
     Ok(true)
 }
 
-#[test]
-#[ignore = "needs buf, protoc-gen-prost and protoc-gen-tonic"]
-fn the_code_that_is_kept_is_fresh() -> Result {
+#[harness::test(needs = "buf, protoc-gen-prost and protoc-gen-tonic")]
+fn committed_code_is_up_to_date() -> Result {
     ensure!(
-        is_fresh(|_| Ok(()))?,
-        "listings/buf has code that `buf generate` would write otherwise: \
-         cargo xtask export buf ../buf, say there what the pages say, and copy it"
+        is_up_to_date(|_| Ok(()))?,
+        "the code in listings/buf is stale: cargo xtask export buf ../buf, run the commands of the \
+         pages there, and copy what they generate"
     );
     Ok(())
 }
 
-#[test]
-#[ignore = "needs buf, protoc-gen-prost and protoc-gen-tonic"]
-fn a_contract_that_was_changed_is_noticed() -> Result {
-    let changed = |home: &Path| {
-        let contract = home.join("proto/hello/v1/hello.proto");
+#[harness::test(needs = "buf, protoc-gen-prost and protoc-gen-tonic")]
+fn changed_proto_is_detected() -> Result {
+    let change = |copy: &Path| {
+        let proto = copy.join("proto/hello/v1/hello.proto");
         let text =
-            read(&contract)?.replace("string name = 1;", "string name = 1;\n  string from = 2;");
-        write(&contract, text)
+            read(&proto)?.replace("string name = 1;", "string name = 1;\n  string from = 2;");
+        write(&proto, text)
     };
-    ensure!(!is_fresh(changed)?);
+    ensure!(!is_up_to_date(change)?);
     Ok(())
 }
 
-/// The rows of the page's table: what is changed, and whether `FILE` and `WIRE`
-/// allow it.
+/// The rows of the page's table: a change, and whether `FILE` and `WIRE` allow it.
 const CHANGES: [(&str, &str, bool, bool); 9] = [
     // A new field, message or method.
     (
@@ -89,33 +83,31 @@ const CHANGES: [(&str, &str, bool, bool); 9] = [
         true,
         true,
     ),
-    // Another number; removed, and reserved; another name.
+    // A field with another number; removed and reserved; renamed.
     ("string name = 1;", "string name = 4;", false, false),
     ("string name = 1;", "reserved 1;", false, true),
     ("string name = 1;", "string whom = 1;", false, true),
-    // Other types.
+    // A field of another type.
     ("int32 count = 2;", "int64 count = 2;", false, true),
     ("string name = 1;", "bytes name = 1;", false, true),
-    // Another name of the method.
+    // A renamed method.
     ("rpc SayHello(", "rpc Greet(", false, true),
 ];
 
-#[test]
-#[ignore = "needs buf"]
-fn what_breaks_a_client_is_refused() -> Result {
+#[harness::test(needs = "buf")]
+fn breaking_changes_are_rejected() -> Result {
     let dir = TempDir::new()?;
-    let home = dir.path().join("buf");
-    export(&workspace(), "buf", &home)?;
-    let (rules, contract) = (
-        home.join("buf.yaml"),
-        home.join("proto/hello/v1/hello.proto"),
+    let copy = dir.path().join("buf");
+    export(&workspace(), "buf", &copy)?;
+    let (rules, proto) = (
+        copy.join("buf.yaml"),
+        copy.join("proto/hello/v1/hello.proto"),
     );
-    let before =
-        read(&contract)?.replace("string name = 1;", "string name = 1;\n  int32 count = 2;");
-    write(&contract, before.clone())?;
+    let before = read(&proto)?.replace("string name = 1;", "string name = 1;\n  int32 count = 2;");
+    write(&proto, before.clone())?;
     let buf = |arguments: &str| -> Result<bool> {
-        let output = typed(&format!("buf {arguments}"))
-            .current_dir(&home)
+        let output = split_command(&format!("buf {arguments}"))
+            .current_dir(&copy)
             .output()?;
         Ok(output.status.success())
     };
@@ -124,15 +116,15 @@ fn what_breaks_a_client_is_refused() -> Result {
     ensure!(strict.contains("    - FILE"));
     for (old, new, file, wire) in CHANGES {
         ensure!(before.contains(old), "{old}");
-        write(&contract, before.replace(old, new))?;
-        ensure!(buf("build")?, "{new} is no contract");
+        write(&proto, before.replace(old, new))?;
+        ensure!(buf("build")?, "{new} does not compile");
         for (set, allowed) in [("FILE", file), ("WIRE", wire)] {
             write(
                 &rules,
                 strict.replace("    - FILE", &format!("    - {set}")),
             )?;
-            let allows = buf("breaking --against published.binpb")?;
-            assert_eq!(allows, allowed, "{set}: {old} becomes {new}");
+            let is_allowed = buf("breaking --against published.binpb")?;
+            assert_eq!(is_allowed, allowed, "{set}: {old} becomes {new}");
         }
     }
     Ok(())

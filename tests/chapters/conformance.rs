@@ -4,27 +4,31 @@ use anyhow::ensure;
 use conformance::cases::CASES;
 use harness::{Listing, Result};
 
-#[test]
-fn the_programs_pass_each_case() -> Result {
+#[harness::test]
+fn client_and_server_pass_every_case() -> Result {
     let listing = Listing::build("conformance")?;
     let server = listing.server("conformance-server")?;
     for case in CASES {
-        let end = listing.run("conformance-client", [case, &server.uri()])?;
-        assert_eq!((end.code, end.output), (0, format!("{case} passes\n")));
+        let output = listing.run("conformance-client", [case, &server.uri()])?;
+        assert_eq!((output.code, output.text), (0, format!("{case} passes\n")));
     }
     assert_eq!(server.stop()?.code, 0);
     Ok(())
 }
 
-#[test]
-fn the_client_says_what_it_takes() -> Result {
+#[harness::test]
+fn invalid_arguments_are_reported() -> Result {
     let listing = Listing::build("conformance")?;
-    for (arguments, says) in [
+    for (arguments, message) in [
         (&[][..], "say which case"),
         (&["empty_unary", "nowhere"], "cannot reach nowhere"),
     ] {
-        let end = listing.run("conformance-client", arguments)?;
-        ensure!(end.code == 1 && end.output.contains(says), "{}", end.output);
+        let output = listing.run("conformance-client", arguments)?;
+        ensure!(
+            output.code == 1 && output.text.contains(message),
+            "{}",
+            output.text
+        );
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A chain of services that are ready in time, as its reader runs it.
+//! The chapter `deadlines`, as its reader runs it, and the behaviour of tonic that it describes.
 
 use std::{fs, net::SocketAddr, process::Command, time::Duration};
 
@@ -12,23 +12,23 @@ use deadlines::{
         order_service_server::{OrderService, OrderServiceServer},
     },
 };
-use harness::{Listing, Result, workspace};
+use harness::{Listing, Result, Server, spawn_in_process, workspace};
 use http::Request as HttpRequest;
+use stage::{bench::Results, export::export_to_target};
 use tokio::{net::TcpStream, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Response, Status,
     metadata::AsciiMetadataValue,
     service::{LayerExt, Routes},
-    transport::Server,
+    transport,
 };
-use xtask::{bench::Measured, export::export_to_target};
 
-/// The three services of the pages, the last first.
-fn chain(listing: &Listing) -> Result<[harness::Server; 3]> {
+/// Starts the three services of the pages. The first of them is the last of the chain.
+fn start_chain(listing: &Listing) -> Result<[Server; 3]> {
     let start = |name, next: &[&str]| {
         let arguments = [&[name, "127.0.0.1:0", "300"], next].concat();
-        listing.serving("deadlines-server", &arguments)
+        listing.start_server("deadlines-server", &arguments)
     };
     let carrier = start("carrier", &[])?;
     let warehouse = start("warehouse", &[&carrier.uri()])?;
@@ -36,35 +36,35 @@ fn chain(listing: &Listing) -> Result<[harness::Server; 3]> {
     Ok([carrier, warehouse, shop])
 }
 
-/// Nobody's deadline has passed: the client is dead.
-#[test]
-fn a_killed_client_ends_the_work_of_the_last() -> Result {
+/// No deadline has passed: the cancellation travels along the chain.
+#[harness::test]
+fn killing_the_client_cancels_the_last_service() -> Result {
     let listing = Listing::build("deadlines")?;
-    let [mut carrier, _warehouse, shop] = chain(&listing)?;
+    let [mut carrier, _warehouse, shop] = start_chain(&listing)?;
     let mut client = listing.start("deadlines-client", ["place", "60000", &shop.uri()])?;
-    carrier.program.wait_for_text("work begins")?;
+    carrier.process.wait_for_text("work begins")?;
     client.kill()?;
-    carrier.program.wait_for_text("work dropped")?;
+    carrier.process.wait_for_text("work dropped")?;
     Ok(())
 }
 
-#[test]
-fn a_killed_service_ends_the_work_behind_it_and_the_call() -> Result {
+#[harness::test]
+fn killing_a_service_cancels_the_next_and_fails_the_call() -> Result {
     let listing = Listing::build("deadlines")?;
-    let [mut carrier, mut warehouse, shop] = chain(&listing)?;
+    let [mut carrier, mut warehouse, shop] = start_chain(&listing)?;
     let client = listing.start("deadlines-client", ["place", "60000", &shop.uri()])?;
-    carrier.program.wait_for_text("work begins")?;
-    warehouse.program.kill()?;
-    carrier.program.wait_for_text("work dropped")?;
-    let output = client.end()?.output;
+    carrier.process.wait_for_text("work begins")?;
+    warehouse.process.kill()?;
+    carrier.process.wait_for_text("work dropped")?;
+    let output = client.wait()?.text;
     ensure!(output.starts_with("Unknown: "), "{output}");
     Ok(())
 }
 
-#[test]
-fn the_programs_say_what_they_take() -> Result {
+#[harness::test]
+fn invalid_arguments_are_reported() -> Result {
     let listing = Listing::build("deadlines")?;
-    for (name, arguments, says) in [
+    for (name, arguments, message) in [
         ("deadlines-client", &[][..], "say `place` or `track`"),
         (
             "deadlines-client",
@@ -82,17 +82,21 @@ fn the_programs_say_what_they_take() -> Result {
             "number of milliseconds",
         ),
     ] {
-        let end = listing.run(name, arguments)?;
-        ensure!(end.code == 1 && end.output.contains(says), "{}", end.output);
+        let output = listing.run(name, arguments)?;
+        ensure!(
+            output.code == 1 && output.text.contains(message),
+            "{}",
+            output.text
+        );
     }
     Ok(())
 }
 
-/// Never answers an order of `never`.
-struct Slow;
+/// Does not respond to an order for `never`.
+struct SlowShop;
 
 #[tonic::async_trait]
-impl OrderService for Slow {
+impl OrderService for SlowShop {
     async fn place_order(
         &self,
         request: Request<PlaceOrderRequest>,
@@ -109,30 +113,30 @@ impl OrderService for Slow {
         &self,
         _: Request<TrackOrderRequest>,
     ) -> Result<Response<Self::TrackOrderStream>, Status> {
-        Err(Status::unimplemented("not here"))
+        Err(Status::unimplemented("not needed here"))
     }
 }
 
-async fn serving(mut server: Server, routes: Routes) -> Result<SocketAddr> {
-    crate::serving(server.add_routes(routes)).await
+async fn serve(routes: Routes) -> Result<SocketAddr> {
+    spawn_in_process(transport::Server::builder().add_routes(routes)).await
 }
 
 fn with_layer(at_most: Duration) -> Routes {
-    Routes::new(DeadlineLayer { at_most }.named_layer(OrderServiceServer::new(Slow)))
+    Routes::new(DeadlineLayer { at_most }.named_layer(OrderServiceServer::new(SlowShop)))
 }
 
 fn without_layer() -> Routes {
-    Routes::new(OrderServiceServer::new(Slow))
+    Routes::new(OrderServiceServer::new(SlowShop))
 }
 
+/// A whole message: one order for `never`.
 const NEVER: &[u8] = b"\0\0\0\0\x09\x0a\x05never\x10\x01";
 
-/// Makes `count` calls at once, as a client does that has no timer of its own: their
-/// `grpc-status`.
-async fn raw(
+/// Makes `count` calls at once without a timer of the client's, and returns their `grpc-status`.
+async fn grpc_statuses(
     address: SocketAddr,
     timeout: Option<&'static str>,
-    sends: &'static [u8],
+    sent: &'static [u8],
     count: usize,
 ) -> Result<Vec<String>> {
     let connection = TcpStream::connect(address).await?;
@@ -151,69 +155,67 @@ async fn raw(
         let mut client = client.clone().ready().await?;
         calls.spawn(async move {
             let (response, mut body) = client.send_request(request, false)?;
-            // Not the end of the stream: a part may be missing.
-            body.send_data(Bytes::from_static(sends), sends == NEVER)?;
+            // The stream ends only if the message is whole.
+            body.send_data(Bytes::from_static(sent), sent == NEVER)?;
             let response = response.await?;
             let status = response
                 .headers()
                 .get("grpc-status")
-                .context("it has ended")?;
+                .context("the call has not ended")?;
             Ok::<_, anyhow::Error>(status.to_str()?.to_owned())
         });
     }
     calls.join_all().await.into_iter().collect()
 }
 
-/// tonic's own timer stands in front of the layer: the margin makes ours the first.
-#[tokio::test(flavor = "multi_thread")]
-async fn on_the_wire_it_is_deadline_exceeded_with_the_layer_and_cancelled_without() -> Result {
-    let ours = serving(Server::builder(), with_layer(Duration::from_secs(60))).await?;
-    let theirs = serving(Server::builder(), without_layer()).await?;
-    for (address, status) in [(ours, "4"), (theirs, "1")] {
-        let ended = raw(address, Some("200m"), NEVER, 100).await?;
+/// tonic's own timer is outside of the layer, whose timer expires earlier by a margin.
+#[harness::test]
+async fn layer_turns_cancelled_into_deadline_exceeded() -> Result {
+    let with_layer_address = serve(with_layer(Duration::from_secs(60))).await?;
+    let without_layer_address = serve(without_layer()).await?;
+    for (address, status) in [(with_layer_address, "4"), (without_layer_address, "1")] {
+        let statuses = grpc_statuses(address, Some("200m"), NEVER, 100).await?;
         ensure!(
-            ended.iter().all(|it| it == status),
-            "{ended:?} and not {status}"
+            statuses.iter().all(|found| found == status),
+            "{statuses:?} instead of {status}"
         );
     }
     Ok(())
 }
 
-#[tokio::test]
-async fn whoever_sends_half_a_message_is_not_waited_for() -> Result {
-    let address = serving(Server::builder(), with_layer(Duration::from_millis(200))).await?;
-    assert_eq!(raw(address, None, &NEVER[..8], 1).await?, ["4"]);
+#[harness::test]
+async fn half_sent_message_times_out() -> Result {
+    let address = serve(with_layer(Duration::from_millis(200))).await?;
+    assert_eq!(grpc_statuses(address, None, &NEVER[..8], 1).await?, ["4"]);
     Ok(())
 }
 
-/// The smaller of the header and the server's own.
-#[tokio::test]
-async fn the_server_s_timeout_and_the_header_are_one_limit() -> Result {
-    let mut server = Server::builder();
-    server = server.timeout(Duration::from_millis(200));
-    let address = serving(server, without_layer()).await?;
+#[harness::test]
+async fn shorter_of_server_timeout_and_header_applies() -> Result {
+    let mut server = transport::Server::builder().timeout(Duration::from_millis(200));
+    let address = spawn_in_process(server.add_routes(without_layer())).await?;
     for timeout in [None, Some("60S")] {
-        assert_eq!(raw(address, timeout, NEVER, 1).await?, ["1"]);
+        assert_eq!(grpc_statuses(address, timeout, NEVER, 1).await?, ["1"]);
     }
     Ok(())
 }
 
-#[tokio::test]
-async fn tonic_passes_over_a_timeout_that_is_none_and_the_layer_does_not() -> Result {
-    let ours = serving(Server::builder(), with_layer(Duration::from_secs(60))).await?;
-    let theirs = serving(Server::builder(), without_layer()).await?;
+#[harness::test]
+async fn layer_rejects_invalid_timeouts_that_tonic_ignores() -> Result {
+    let with_layer_address = serve(with_layer(Duration::from_secs(60))).await?;
+    let without_layer_address = serve(without_layer()).await?;
     for value in ["", "5", "5x", "-1S", "+1S", "1.5S", "123456789S"] {
-        for (address, well) in [(&ours, false), (&theirs, true)] {
+        for (address, is_ok) in [(with_layer_address, false), (without_layer_address, true)] {
             let mut client = OrderServiceClient::connect(format!("http://{address}")).await?;
             let mut request = Request::new(PlaceOrderRequest::default());
             let value = AsciiMetadataValue::from_static(value);
             request.metadata_mut().insert("grpc-timeout", value);
             let result = client.place_order(request).await;
-            assert_eq!(result.is_ok(), well, "{result:?}");
+            assert_eq!(result.is_ok(), is_ok, "{result:?}");
         }
     }
-    // The longest one is one: no clock overflows.
-    for address in [ours, theirs] {
+    // The longest valid timeout overflows no clock.
+    for address in [with_layer_address, without_layer_address] {
         let mut client = OrderServiceClient::connect(format!("http://{address}")).await?;
         let mut request = Request::new(PlaceOrderRequest::default());
         let value = AsciiMetadataValue::from_static("99999999H");
@@ -223,18 +225,18 @@ async fn tonic_passes_over_a_timeout_that_is_none_and_the_layer_does_not() -> Re
     Ok(())
 }
 
-/// What the page says of the figures.
-#[test]
-fn the_chain_is_ready_when_the_page_says() -> Result {
-    let measured = Measured::read(&workspace(), "deadlines")?.context("it was measured")?;
-    let number = |curve, budget: &str, column| measured.number(&[curve, budget], column);
+/// The statements of the page hold for the recorded results.
+#[harness::test]
+fn page_agrees_with_the_benchmark() -> Result {
+    let results = Results::read(&workspace(), "deadlines")?.context("there are no results")?;
+    let number = |curve, budget: &str, column| results.number(&[curve, budget], column);
     for budget in ["50", "100", "200", "300", "400", "500", "600"] {
         let expected: f64 = budget.parse()?;
         for curve in ["JoinSet", "tokio::spawn"] {
-            let answer = number(curve, budget, "slowest answer (ms)")?;
+            let slowest = number(curve, budget, "slowest answer (ms)")?;
             ensure!(
-                (expected - 20.0..=expected + 20.0).contains(&answer),
-                "{answer}"
+                (expected - 20.0..=expected + 20.0).contains(&slowest),
+                "{slowest}"
             );
         }
         ensure!(number("JoinSet", budget, "work after it (ms)")? < 5.0);
@@ -245,14 +247,15 @@ fn the_chain_is_ready_when_the_page_says() -> Result {
     Ok(())
 }
 
-#[test]
-#[ignore = "needs cargo-fuzz and a C++ compiler, and takes minutes"]
-fn a_minute_of_fuzzing_finds_nothing() -> Result {
+#[harness::test(needs = "cargo-fuzz, a C++ compiler and a minute", exclusive)]
+fn fuzzing_for_a_minute_finds_no_crash() -> Result {
     let listing = export_to_target(&workspace(), "deadlines")?;
-    // The versions that were tested.
+    // The dependencies in the versions that the listing was tested with.
     fs::copy(listing.join("Cargo.lock"), listing.join("fuzz/Cargo.lock"))?;
     let command = "cargo fuzz run grpc_timeout -- -max_total_time=60 -max_len=12";
-    let (cargo, fuzzer) = command.split_once(" -- ").context("a command")?;
+    let (cargo, fuzzer) = command
+        .split_once(" -- ")
+        .context("no arguments for the fuzzer")?;
     let output = Command::new("cargo")
         .current_dir(listing)
         .args(cargo.split(' ').skip(1))
@@ -260,12 +263,12 @@ fn a_minute_of_fuzzing_finds_nothing() -> Result {
         .arg(workspace().target().join("fuzz"))
         .arg("--")
         .args(fuzzer.split(' '))
-        // What nightly alone allows, cargo-fuzz needs.
+        // cargo-fuzz needs options that only a nightly toolchain allows.
         .env("RUSTC_BOOTSTRAP", "1")
         .output()
         .context("cannot start cargo fuzz")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{said}");
-    ensure!(said.contains("Done "), "it has not begun: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{stderr}");
+    ensure!(stderr.contains("Done "), "the fuzzer has not run: {stderr}");
     Ok(())
 }

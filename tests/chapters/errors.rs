@@ -1,4 +1,4 @@
-//! The registry that says what is wrong, as its reader runs it.
+//! The chapter `errors`, as its reader runs it, and the limits of a status.
 
 use anyhow::{Context, ensure};
 use errors::pb::{
@@ -6,98 +6,109 @@ use errors::pb::{
     person_service_client::PersonServiceClient,
     person_service_server::{PersonService, PersonServiceServer},
 };
-use harness::{Listing, Result};
+use harness::{Listing, Result, Server, spawn_in_process};
 use regex::Regex;
+use stage::process::Output;
 use tempfile::TempDir;
 use tonic::{
     Code, Request, Response, Status,
-    transport::{Channel, Server},
+    transport::{self, Channel},
 };
-use xtask::program::Ended;
 
-/// A server of this name whose people are in a folder of its own.
-fn server(listing: &Listing, name: &str) -> Result<(harness::Server, TempDir)> {
+/// Starts the server `name` with a folder of people of its own.
+fn start_server(listing: &Listing, name: &str) -> Result<(Server, TempDir)> {
     let parent = TempDir::new()?;
     let folder = parent.path().join("people");
-    let folder = folder.to_str().context("its name is text")?;
-    Ok((listing.server_with(name, &[folder])?, parent))
+    let folder = folder.to_str().context("the path is not UTF-8")?;
+    Ok((listing.server_with_args(name, &[folder])?, parent))
 }
 
-fn client(listing: &Listing, server: &harness::Server, arguments: &[&str]) -> Result<Ended> {
+fn run_client(listing: &Listing, server: &Server, arguments: &[&str]) -> Result<Output> {
     let uri = server.uri();
     listing.run("errors-client", [arguments, &["en", &uri]].concat())
 }
 
-/// What the chapter starts from.
-#[test]
-fn with_the_careless_server_nobody_and_broken_are_one() -> Result {
+/// The problem that the chapter starts from: a person who does not exist and a storage that fails
+/// end with the same status.
+#[harness::test]
+fn careless_server_hides_storage_failures() -> Result {
     let listing = Listing::build("errors")?;
-    let (server, folder) = server(&listing, "errors-careless-server")?;
-    let nobody = client(&listing, &server, &["get", "jack"])?;
+    let (server, folder) = start_server(&listing, "errors-careless-server")?;
+    let not_found = run_client(&listing, &server, &["get", "jack"])?;
     folder.close()?;
-    let broken = client(&listing, &server, &["get", "jack"])?;
-    assert_eq!(nobody, broken);
-    ensure!(nobody.output.starts_with("NotFound: "), "{}", nobody.output);
-    let leak = client(&listing, &server, &["create", "jack", "18"])?;
-    ensure!(leak.output.contains("/people/"), "{}", leak.output);
+    let broken = run_client(&listing, &server, &["get", "jack"])?;
+    assert_eq!(not_found, broken);
+    ensure!(
+        not_found.text.starts_with("NotFound: "),
+        "{}",
+        not_found.text
+    );
+    let leak = run_client(&listing, &server, &["create", "jack", "18"])?;
+    ensure!(leak.text.contains("/people/"), "{}", leak.text);
     Ok(())
 }
 
-#[test]
-fn with_ours_they_are_two_and_the_log_alone_knows_why() -> Result {
+#[harness::test]
+fn storage_failure_details_are_only_logged() -> Result {
     let listing = Listing::build("errors")?;
-    let (server, folder) = server(&listing, "errors-server")?;
+    let (server, folder) = start_server(&listing, "errors-server")?;
     let path = folder.path().display().to_string();
-    let nobody = client(&listing, &server, &["get", "jack"])?;
+    let not_found = run_client(&listing, &server, &["get", "jack"])?;
     folder.close()?;
-    let broken = client(&listing, &server, &["get", "jack"])?;
-    ensure!(nobody.output != broken.output);
-    let log = server.stop()?.output;
+    let broken = run_client(&listing, &server, &["get", "jack"])?;
+    ensure!(not_found.text != broken.text);
+    let log = server.stop()?.text;
     ensure!(log.contains(&path) && log.contains("No such file"), "{log}");
-    for output in [&nobody.output, &broken.output] {
+    for output in [&not_found.text, &broken.text] {
         ensure!(
             !output.contains(&path) && !output.contains("os error"),
             "{output}"
         );
     }
-    let number = Regex::new("[0-9a-f-]{36}")?;
-    let told = number.find(&broken.output).context("a number")?.as_str();
-    assert_eq!(number.find(&log).context("the same")?.as_str(), told);
+    let id = Regex::new("[0-9a-f-]{36}")?;
+    let sent_id = id
+        .find(&broken.text)
+        .context("no ID in the output")?
+        .as_str();
+    assert_eq!(id.find(&log).context("no ID in the log")?.as_str(), sent_id);
     Ok(())
 }
 
-#[test]
-fn the_client_says_what_it_takes() -> Result {
+#[harness::test]
+fn invalid_arguments_are_reported() -> Result {
     let listing = Listing::build("errors")?;
-    for wrong in [&[][..], &["fire", "jack"], &["create", "jack", "old"]] {
-        let end = listing.run("errors-client", wrong)?;
-        assert_eq!(end.code, 1);
-        ensure!(end.output.contains("say `get NAME`"), "{}", end.output);
+    for arguments in [&[][..], &["fire", "jack"], &["create", "jack", "old"]] {
+        let output = listing.run("errors-client", arguments)?;
+        assert_eq!(output.code, 1);
+        ensure!(output.text.contains("say `get NAME`"), "{}", output.text);
     }
     Ok(())
 }
 
-/// The longest that a caller can make the registry say.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_longest_name_comes_back_whole() -> Result {
+/// A status has little room, and the name is in its message and in its details.
+#[harness::test]
+async fn longest_name_fits_in_the_error() -> Result {
     let listing = Listing::build("errors")?;
-    let (server, _folder) = server(&listing, "errors-server")?;
+    let (server, _folder) = start_server(&listing, "errors-server")?;
     let mut client = PersonServiceClient::connect(server.uri()).await?;
     for letter in ["\u{1}", "李", "\""] {
         let name = letter.repeat(256 / letter.len());
         let request = GetPersonRequest { name };
-        let status = client.get_person(request).await.expect_err("nobody");
+        let status = client
+            .get_person(request)
+            .await
+            .expect_err("there is no such person");
         assert_eq!(status.code(), Code::NotFound);
         ensure!(!status.details().is_empty());
     }
     Ok(())
 }
 
-/// Ends each call with as many bytes of details as the name says.
-struct Wordy;
+/// Ends each call with details of as many bytes as the name says.
+struct DetailedErrors;
 
 #[tonic::async_trait]
-impl PersonService for Wordy {
+impl PersonService for DetailedErrors {
     async fn get_person(
         &self,
         request: Request<GetPersonRequest>,
@@ -108,27 +119,28 @@ impl PersonService for Wordy {
     }
 }
 
-async fn wordy(bytes: usize) -> Result<Status> {
-    let server = Server::builder().add_service(PersonServiceServer::new(Wordy));
-    let uri = format!("http://{}", crate::serving(server).await?);
+async fn status_with_details(bytes: usize) -> Result<Status> {
+    let server = transport::Server::builder().add_service(PersonServiceServer::new(DetailedErrors));
+    let uri = format!("http://{}", spawn_in_process(server).await?);
     let channel = Channel::from_shared(uri)?.connect().await?;
     let name = bytes.to_string();
     let result = PersonServiceClient::new(channel)
         .get_person(GetPersonRequest { name })
         .await;
-    Ok(result.expect_err("it is an error"))
+    Ok(result.expect_err("each call fails"))
 }
 
-/// They are in one header, as base64: 12,000 bytes are 16,000 there.
-#[tokio::test]
-async fn details_have_room_for_twelve_thousand_bytes() -> Result {
-    let status = wordy(12_000).await?;
+/// The details are one header in base64, where 12,000 bytes become 16,000, and a header list may
+/// have 16 KiB.
+#[harness::test]
+async fn error_details_fit_up_to_12_000_bytes() -> Result {
+    let status = status_with_details(12_000).await?;
     assert_eq!(
         (status.code(), status.details().len()),
         (Code::NotFound, 12_000)
     );
     for (bytes, code) in [(12_288, Code::Internal), (50_000, Code::ResourceExhausted)] {
-        let status = wordy(bytes).await?;
+        let status = status_with_details(bytes).await?;
         assert_eq!(status.code(), code, "{bytes}");
         assert_eq!(status.message(), "h2 protocol error: http2 error");
         ensure!(status.details().is_empty());

@@ -3,12 +3,14 @@
 use std::net::TcpListener as StdListener;
 
 use anyhow::{Context, ensure};
+use book::workspace::read;
 use bytes::Bytes;
-use harness::{Listing, Result, Server, workspace};
+use harness::{Listing, Result, Server, start_server, workspace};
 use hello_world::pb::{
     SayHelloRequest, SayHelloResponse, greeter_service_client::GreeterServiceClient,
 };
 use prost::Message;
+use stage::process::Process;
 use tokio::{net::TcpStream, sync::watch, task::JoinSet};
 use tonic::{
     Code, Request, Status,
@@ -16,80 +18,76 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_prost::ProstCodec;
-use xtask::{program::Program, workspace::read};
 
+const SLUG: &str = "hello-world";
 const CLIENT: &str = "hello-world-client";
 const SERVER: &str = "hello-world-server";
 
-fn listing() -> Result<Listing> {
-    Listing::build("hello-world")
-}
-
-#[test]
-fn the_client_prints_its_greeting() -> Result {
-    let (listing, server) = started()?;
+#[harness::test]
+fn client_prints_the_greeting() -> Result {
+    let (listing, server) = start_server(SLUG)?;
     for (name, greeting) in [("Ferris", "Hello, Ferris!\n"), ("世界", "Hello, 世界!\n")] {
         let client = listing.run(CLIENT, [&server.uri(), name])?;
-        assert_eq!((client.output.as_str(), client.code), (greeting, 0));
+        assert_eq!((client.text.as_str(), client.code), (greeting, 0));
     }
     let client = listing.run(CLIENT, [server.uri()])?;
-    assert_eq!(client.output, "Hello, Ferris!\n");
+    assert_eq!(client.text, "Hello, Ferris!\n");
     Ok(())
 }
 
-#[test]
-fn a_bad_name_is_an_invalid_argument() -> Result {
-    let (listing, server) = started()?;
+#[harness::test]
+fn invalid_name_is_rejected() -> Result {
+    let (listing, server) = start_server(SLUG)?;
     let long = "界".repeat(65);
-    for (name, sentence) in [
+    for (name, message) in [
         ("", "name is empty: say whom to greet"),
         (" ", "name is empty: say whom to greet"),
         (&long, "name has 65 characters: send at most 64"),
     ] {
         let client = listing.run(CLIENT, [&server.uri(), name])?;
-        assert_eq!(client.code, 1, "{}", client.output);
+        assert_eq!(client.code, 1, "{}", client.text);
         assert!(
-            client.output.contains("invalid argument") && client.output.contains(sentence),
+            client.text.contains("invalid argument") && client.text.contains(message),
             "{}",
-            client.output
+            client.text
         );
     }
     Ok(())
 }
 
-#[test]
-fn a_line_break_in_a_name_forges_no_line_of_the_log() -> Result {
-    let (listing, server) = started()?;
+#[harness::test]
+fn line_break_in_a_name_cannot_forge_a_log_line() -> Result {
+    let (listing, server) = start_server(SLUG)?;
     listing.run(CLIENT, [&server.uri(), "Ferris\n2026 INFO all is well"])?;
-    let log = server.stop()?.output;
+    let log = server.stop()?.text;
     assert!(
         log.contains(r#"name="Ferris\n2026 INFO all is well""#),
         "{log}"
     );
-    assert_eq!(log.lines().count(), 2, "{log}"); // `listening on`, and the call
+    assert_eq!(log.lines().count(), 2, "{log}"); // `listening on …` and the call.
     Ok(())
 }
 
-#[test]
-fn an_address_in_use_is_said_so() -> Result {
-    let (listing, server) = started()?;
+#[harness::test]
+fn address_in_use_is_reported() -> Result {
+    let (listing, server) = start_server(SLUG)?;
     let second = listing.run(SERVER, [server.address.to_string()])?;
     assert_eq!(second.code, 1);
     assert!(
         second
-            .output
+            .text
             .starts_with(&format!("Error: cannot listen on {}", server.address)),
         "{}",
-        second.output
+        second.text
     );
-    assert!(second.output.contains("in use"), "{}", second.output);
+    assert!(second.text.contains("in use"), "{}", second.text);
     Ok(())
 }
 
-#[test]
-fn an_address_that_is_none_is_said_so() -> Result {
-    let listing = listing()?;
-    for (program, argument, sentence) in [
+#[harness::test]
+fn invalid_address_is_reported() -> Result {
+    let listing = Listing::build(SLUG)?;
+    for (program, argument, message) in [
         (SERVER, "nonsense", "Error: cannot listen on nonsense"),
         (
             CLIENT,
@@ -102,73 +100,69 @@ fn an_address_that_is_none_is_said_so() -> Result {
             "Error: cannot reach 127.0.0.1:50051",
         ),
     ] {
-        let end = listing.run(program, [argument])?;
-        assert_eq!(end.code, 1, "{}", end.output);
-        assert!(end.output.starts_with(sentence), "{}", end.output);
+        let output = listing.run(program, [argument])?;
+        assert_eq!(output.code, 1, "{}", output.text);
+        assert!(output.text.starts_with(message), "{}", output.text);
     }
     Ok(())
 }
 
-#[test]
-fn a_server_that_is_not_there_is_said_so() -> Result {
-    let client = listing()?.run(CLIENT, ["http://127.0.0.1:1"])?;
+#[harness::test]
+fn unreachable_server_is_reported() -> Result {
+    let client = Listing::build(SLUG)?.run(CLIENT, ["http://127.0.0.1:1"])?;
     assert_eq!(client.code, 1);
     assert!(
         client
-            .output
+            .text
             .starts_with("Error: cannot reach http://127.0.0.1:1"),
         "{}",
-        client.output
+        client.text
     );
     assert!(
-        client.output.contains("Connection refused"),
+        client.text.contains("Connection refused"),
         "{}",
-        client.output
+        client.text
     );
     Ok(())
 }
 
-#[test]
-fn a_server_that_says_nothing_is_given_up() -> Result {
-    // The kernel accepts for it; nobody ever reads.
+#[harness::test]
+fn silent_server_times_out() -> Result {
+    // The kernel accepts the connection, and no program reads from it.
     let silent = StdListener::bind("127.0.0.1:0")?;
-    let client = listing()?.run(CLIENT, [format!("http://{}", silent.local_addr()?)])?;
+    let client = Listing::build(SLUG)?.run(CLIENT, [format!("http://{}", silent.local_addr()?)])?;
     assert_eq!(client.code, 1);
-    assert!(
-        client.output.contains("Timeout expired"),
-        "{}",
-        client.output
-    );
+    assert!(client.text.contains("Timeout expired"), "{}", client.text);
     Ok(())
 }
 
-/// Even if it comes right after the line that says that the server is ready.
-#[test]
-fn ctrl_c_and_sigterm_end_the_server_cleanly() -> Result {
-    for stop in [Program::interrupt, Program::terminate] {
-        let (_, mut server) = started()?;
-        stop(&mut server.program)?;
-        let end = server.program.end()?;
-        assert_eq!(end.code, 0, "{}", end.output);
+/// The signal may come right after `listening on`, so its handler has to be installed before.
+#[harness::test]
+fn ctrl_c_and_sigterm_stop_the_server() -> Result {
+    for stop in [Process::interrupt, Process::terminate] {
+        let (_, mut server) = start_server(SLUG)?;
+        stop(&mut server.process)?;
+        let output = server.process.wait()?;
+        assert_eq!(output.code, 0, "{}", output.text);
     }
     Ok(())
 }
 
-/// A call whose request is half sent when Ctrl-C comes is answered.
-#[tokio::test]
-async fn ctrl_c_cuts_no_call_off() -> Result {
-    let (_, mut server) = started()?;
+/// The headers of the request arrive before Ctrl-C, and its message after it.
+#[harness::test]
+async fn shutdown_answers_a_half_sent_request() -> Result {
+    let (_, mut server) = start_server(SLUG)?;
     let socket = TcpStream::connect(server.address).await?;
     let (mut client, mut connection) = h2::client::handshake(socket).await?;
-    let mut ping = connection.ping_pong().context("there is one")?;
+    let mut ping = connection.ping_pong().context("no `PingPong`")?;
     let driver = tokio::spawn(connection);
 
     let (response, mut body) = client.send_request(say_hello(&server)?, false)?;
-    // The answer to a ping comes after the headers have been read.
+    // The server answers the ping after it has read the headers.
     ping.ping(h2::Ping::opaque()).await?;
 
-    server.program.interrupt()?;
-    // The server has noticed when it no longer listens.
+    server.process.interrupt()?;
+    // The server has handled the signal once it no longer listens.
     while TcpStream::connect(server.address).await.is_ok() {
         tokio::task::yield_now().await;
     }
@@ -181,24 +175,24 @@ async fn ctrl_c_cuts_no_call_off() -> Result {
     body.send_data(Bytes::from([&prefix[..], &message].concat()), true)?;
 
     let mut body = response.await?.into_body();
-    let data = body.data().await.context("the server answers")??;
+    let data = body.data().await.context("no message")??;
     assert_eq!(
         SayHelloResponse::decode(&data[5..])?.message,
         "Hello, Ferris!"
     );
-    let trailers = body.trailers().await?.context("there are trailers")?;
+    let trailers = body.trailers().await?.context("no trailers")?;
     assert_eq!(trailers["grpc-status"], "0");
 
     driver.await??;
-    assert_eq!(server.program.end()?.code, 0);
+    assert_eq!(server.process.wait()?.code, 0);
     Ok(())
 }
 
-/// Every call that the server took, it answered, however many come in as it ends.
-#[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_under_load_loses_no_answer() -> Result {
-    let (_, mut server) = started()?;
-    let (answered, mut enough) = watch::channel(0);
+/// The server answers every call that it logs, although calls keep coming while it shuts down.
+#[harness::test]
+async fn shutdown_under_load_loses_no_response() -> Result {
+    let (_, mut server) = start_server(SLUG)?;
+    let (answered, mut watch_answered) = watch::channel(0);
     let mut callers = JoinSet::new();
     for _ in 0..8 {
         let channel = channel(&server).await?;
@@ -216,23 +210,23 @@ async fn ctrl_c_under_load_loses_no_answer() -> Result {
             }
         });
     }
-    enough.wait_for(|&count| count >= 200).await?;
-    server.program.interrupt()?;
-    let end = server.program.end()?;
+    watch_answered.wait_for(|&count| count >= 200).await?;
+    server.process.interrupt()?;
+    let output = server.process.wait()?;
     callers.join_all().await;
 
-    let taken = end
-        .output
+    let logged = output
+        .text
         .lines()
         .filter(|line| line.contains("greeting"))
         .count();
-    assert_eq!((taken, end.code), (*answered.borrow(), 0));
+    assert_eq!((logged, output.code), (*answered.borrow(), 0));
     Ok(())
 }
 
-#[tokio::test]
-async fn a_method_that_is_not_there_is_unimplemented() -> Result {
-    let (_, server) = started()?;
+#[harness::test]
+async fn unknown_method_is_unimplemented() -> Result {
+    let (_, server) = start_server(SLUG)?;
     let mut grpc = Grpc::new(channel(&server).await?);
     grpc.ready().await?;
     let status: Status = grpc
@@ -244,20 +238,20 @@ async fn a_method_that_is_not_there_is_unimplemented() -> Result {
             ProstCodec::<SayHelloRequest, SayHelloResponse>::default(),
         )
         .await
-        .expect_err("nobody implements it");
+        .expect_err("the method does not exist");
     assert_eq!(status.code(), Code::Unimplemented);
     Ok(())
 }
 
-/// HTTP's status says nothing of the call's.
-#[tokio::test]
-async fn a_call_that_fails_has_the_http_status_200() -> Result {
-    let (_, server) = started()?;
+/// The status of the call is in `grpc-status`, and HTTP's is 200 even when the call fails.
+#[harness::test]
+async fn failed_call_has_http_status_200() -> Result {
+    let (_, server) = start_server(SLUG)?;
     let (mut client, connection) =
         h2::client::handshake(TcpStream::connect(server.address).await?).await?;
     tokio::spawn(connection);
     let (response, mut body) = client.send_request(say_hello(&server)?, false)?;
-    body.send_data(Bytes::from_static(&[0, 0, 0, 0, 0]), true)?; // no name
+    body.send_data(Bytes::from_static(&[0, 0, 0, 0, 0]), true)?; // An empty name.
 
     let response = response.await?;
     assert_eq!(response.status(), 200);
@@ -265,52 +259,52 @@ async fn a_call_that_fails_has_the_http_status_200() -> Result {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_message_over_4_mb_is_refused() -> Result {
-    let (_, server) = started()?;
+#[harness::test]
+async fn message_over_4_mb_is_rejected() -> Result {
+    let (_, server) = start_server(SLUG)?;
     let channel = channel(&server).await?;
     let name = "a".repeat(5_000_000);
     let status = GreeterServiceClient::new(channel)
         .say_hello(SayHelloRequest { name })
         .await
-        .expect_err("it is too large");
+        .expect_err("the message is too large");
     assert_eq!(status.code(), Code::OutOfRange);
     Ok(())
 }
 
-/// `connect` fails where nobody listens; `connect_lazy` leaves it to the call.
-#[tokio::test]
-async fn connecting_is_eager_unless_it_is_lazy() -> Result {
-    let nobody = Endpoint::from_static("http://127.0.0.1:1");
-    assert!(nobody.connect().await.is_err());
-    let status = GreeterServiceClient::new(nobody.connect_lazy())
+/// Where no server listens, `connect` fails itself; after `connect_lazy`, the first call does.
+#[harness::test]
+async fn connect_is_eager_and_connect_lazy_is_not() -> Result {
+    let unreachable = Endpoint::from_static("http://127.0.0.1:1");
+    assert!(unreachable.connect().await.is_err());
+    let status = GreeterServiceClient::new(unreachable.connect_lazy())
         .say_hello(SayHelloRequest::default())
         .await
-        .expect_err("nobody listens");
+        .expect_err("no server listens");
     assert_eq!(status.code(), Code::Unavailable);
     assert!(Endpoint::from_shared("dns:///localhost:50051").is_err());
     Ok(())
 }
 
-/// The picture of the message shows the bytes that a run sent.
-#[test]
-fn the_picture_shows_the_bytes_of_the_run() -> Result {
+/// The figure of the message is drawn by hand, and has to agree with the recorded session.
+#[harness::test]
+fn figure_shows_the_recorded_bytes() -> Result {
     let wire = read(&workspace().listing("hello-world").join("output/wire.txt"))?;
     let sent = wire
         .lines()
         .find(|line| line.starts_with("  00 00"))
-        .context("the run sent a message")?;
+        .context("no message is recorded")?;
     let sent: Vec<&str> = sent.split_whitespace().take(13).collect();
 
-    let picture = read(&workspace().src().join("hello-world/message.svg"))?;
-    let drawn: Vec<&str> = picture
+    let figure = read(&workspace().src().join("hello-world/message.svg"))?;
+    let drawn: Vec<&str> = figure
         .split("class=\"byte\">")
         .skip(1)
-        .filter_map(|text| text.split('<').next())
+        .filter_map(|rest| rest.split('<').next())
         .collect();
     ensure!(
         drawn == sent,
-        "src/hello-world/message.svg draws {drawn:?}, and the run sent {sent:?}"
+        "src/hello-world/message.svg draws {drawn:?}, but the session sent {sent:?}"
     );
     Ok(())
 }
@@ -319,17 +313,11 @@ async fn channel(server: &Server) -> Result<Channel> {
     Ok(Endpoint::from_shared(server.uri())?.connect().await?)
 }
 
-/// A call's opening, as HTTP.
+/// The HTTP request of a call, without its body.
 fn say_hello(server: &Server) -> Result<http::Request<()>> {
     let uri = format!("{}/hello.v1.GreeterService/SayHello", server.uri());
     let request = http::Request::post(uri)
         .header("content-type", "application/grpc")
         .header("te", "trailers");
     Ok(request.body(())?)
-}
-
-fn started() -> Result<(Listing, Server)> {
-    let listing = listing()?;
-    let server = listing.server(SERVER)?;
-    Ok((listing, server))
 }

@@ -16,18 +16,11 @@ mod other_languages;
 mod service_discovery;
 mod setup;
 mod streaming;
+mod template;
 mod transport_security;
 
-use std::net::SocketAddr;
+use std::process::ExitCode;
 
-use harness::Result;
-use tokio::net::TcpListener;
-use tonic::transport::{server::Router, server::TcpIncoming};
-
-/// Serves in this process on a free port, until the runtime ends.
-async fn serving(router: Router) -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(router.serve_with_incoming(TcpIncoming::from(listener)));
-    Ok(address)
+fn main() -> ExitCode {
+    harness::test::run(harness::test::registered())
 }

@@ -1,5 +1,5 @@
 //! The chapter `one-way-streams`, as its reader runs it: real programs, real
-//! sockets, and more of both than a reader has terminals.
+//! sockets, and more of both than a reader would open terminals for.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,25 +13,25 @@ use one_way_streams::{
         SendMessagesRequest, message_service_client::MessageServiceClient,
     },
 };
+use stage::bench::Results;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, transport::Channel};
-use xtask::bench::Measured;
 
 const SERVER: &str = "one-way-streams-server";
 const SENDER: &str = "one-way-streams-sender";
 const RECEIVER: &str = "one-way-streams-receiver";
 
-/// More than any of this takes: what has not come by then does not come.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than anything here takes, even on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 const SENDERS: usize = 1000;
 const MESSAGES: usize = 100;
 const RECEIVERS: usize = 10;
 
-fn started(arguments: &[&str]) -> Result<(Listing, Server)> {
+fn start_server(arguments: &[&str]) -> Result<(Listing, Server)> {
     let listing = Listing::build("one-way-streams")?;
-    let server = listing.server_with(SERVER, arguments)?;
+    let server = listing.server_with_args(SERVER, arguments)?;
     Ok((listing, server))
 }
 
@@ -49,27 +49,31 @@ fn request(from: &str, to: &str, content: &str) -> SendMessagesRequest {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_senders_lose_double_and_reorder_nothing() -> Result {
-    let (_, server) = started(&["60"])?;
-    everything_arrives(&server, |_| usize::MAX).await
+#[harness::test]
+async fn thousand_senders_lose_duplicate_and_reorder_nothing() -> Result {
+    let (_, server) = start_server(&["60"])?;
+    assert_all_arrive(&server, |_| usize::MAX).await
 }
 
-/// Each receiver leaves again and again, without a word, with messages that it
-/// has and has not acknowledged, and with messages under way to it.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_same_while_receivers_come_and_go() -> Result {
-    let (_, server) = started(&["60"])?;
-    everything_arrives(&server, |visit| 1 + visit * 37 % 400).await
+/// Each receiver disconnects again and again without notice, with messages that it has not yet
+/// acknowledged, and with messages still on their way to it.
+#[harness::test]
+async fn reconnecting_receivers_lose_and_reorder_nothing() -> Result {
+    let (_, server) = start_server(&["60"])?;
+    assert_all_arrive(&server, |connection| 1 + connection * 37 % 400).await
 }
 
-/// Sends a hundred messages from each of a thousand senders, to ten receivers
-/// who stay for so many messages in each of their visits.
-async fn everything_arrives(server: &Server, stays: fn(usize) -> usize) -> Result {
+/// Sends a hundred messages from each of a thousand senders to ten receivers. A receiver reads
+/// `messages_per_connection` messages on each of its connections, and opens a new one until it has all.
+async fn assert_all_arrive(server: &Server, messages_per_connection: fn(usize) -> usize) -> Result {
     let mut receiving = JoinSet::new();
     for user in 0..RECEIVERS {
         let client = client(server).await?;
-        receiving.spawn(receive_all(client, format!("收件人-{user}"), stays));
+        receiving.spawn(receive_all(
+            client,
+            format!("收件人-{user}"),
+            messages_per_connection,
+        ));
     }
     let mut sending = JoinSet::new();
     let mut channel = client(server).await?;
@@ -94,7 +98,7 @@ async fn everything_arrives(server: &Server, stays: fn(usize) -> usize) -> Resul
     let mut senders = 0;
     while let Some(received) = receiving.join_next().await {
         for (from, contents) in received?? {
-            assert_eq!(contents, expected, "of {from}");
+            assert_eq!(contents, expected, "from {from}");
             senders += 1;
         }
     }
@@ -102,36 +106,40 @@ async fn everything_arrives(server: &Server, stays: fn(usize) -> usize) -> Resul
     Ok(())
 }
 
-/// Everything for `user`, by sender. What comes again is known by its number.
+/// Receives all messages for `user`, grouped by sender. The number of a message tells whether it was
+/// delivered before.
 async fn receive_all(
     mut client: MessageServiceClient<Channel>,
     user: String,
-    stays: fn(usize) -> usize,
+    messages_per_connection: fn(usize) -> usize,
 ) -> Result<BTreeMap<String, Vec<String>>> {
     let mut by_sender: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut seen: BTreeMap<u64, Message> = BTreeMap::new();
-    for visit in 0.. {
+    for connection in 0.. {
         let request = ReceiveMessagesRequest { user: user.clone() };
         let mut messages = client.receive_messages(request).await?.into_inner();
-        let mut in_this_visit = 0;
-        while in_this_visit < stays(visit) && seen.len() < SENDERS * MESSAGES / RECEIVERS {
+        let mut received = 0;
+        while received < messages_per_connection(connection)
+            && seen.len() < SENDERS * MESSAGES / RECEIVERS
+        {
             let response = messages.message().await?;
-            let ReceiveMessagesResponse { number, message } = response.context("it goes on")?;
-            let message = message.context("it is whole")?;
-            in_this_visit += 1;
+            let ReceiveMessagesResponse { number, message } =
+                response.context("the stream has ended")?;
+            let message = message.context("no message")?;
+            received += 1;
             if let Some(before) = seen.get(&number) {
-                ensure!(*before == message, "{number} is another message now");
+                ensure!(*before == message, "{number} is a different message now");
             } else {
-                let of_sender = by_sender.entry(message.from.clone()).or_default();
-                of_sender.push(message.content.clone());
+                let from_sender = by_sender.entry(message.from.clone()).or_default();
+                from_sender.push(message.content.clone());
                 ensure!(
                     seen.last_key_value().is_none_or(|(&last, _)| last < number),
-                    "{number} comes late"
+                    "{number} is out of order"
                 );
                 seen.insert(number, message);
             }
-            // Not each: some that were received come again in the next visit.
-            if in_this_visit % 32 == 0 {
+            // Not after every message: those since the last acknowledgement are delivered again.
+            if received % 32 == 0 {
                 let user = user.clone();
                 let through = number;
                 let request = AcknowledgeMessagesRequest { user, through };
@@ -145,10 +153,10 @@ async fn receive_all(
     Ok(by_sender)
 }
 
-/// The program of the chapter is killed, and started again.
-#[tokio::test]
-async fn a_receiver_that_is_killed_goes_on_where_it_was() -> Result {
-    let (listing, server) = started(&["2"])?;
+/// The receiver of the chapter is killed, and started again.
+#[harness::test]
+async fn killed_receiver_resumes_where_it_stopped() -> Result {
+    let (listing, server) = start_server(&["2"])?;
     let (sender, requests) = mpsc::channel(1);
     let mut sending = client(&server).await?;
     let sending =
@@ -162,7 +170,7 @@ async fn a_receiver_that_is_killed_goes_on_where_it_was() -> Result {
     }
     receiver.wait_for_text("第9。")?;
     receiver.kill()?;
-    let first = receiver.end()?.output;
+    let first = receiver.wait()?.text;
     for content in 20..40 {
         sender
             .send(request("jack", "mike", &format!("第{content}。")))
@@ -170,32 +178,32 @@ async fn a_receiver_that_is_killed_goes_on_where_it_was() -> Result {
     }
     drop(sender);
     assert_eq!(sending.await??.into_inner().taken, 40);
-    let second = listing.run(RECEIVER, [server.uri()])?.output;
+    let second = listing.run(RECEIVER, [server.uri()])?.text;
 
     let numbers = |output: &str| -> Vec<usize> {
-        let after = |line: &str| {
+        let number = |line: &str| {
             line.strip_prefix("jack: 第")?
                 .strip_suffix("。")?
                 .parse()
                 .ok()
         };
-        output.lines().filter_map(after).collect()
+        output.lines().filter_map(number).collect()
     };
     let (first, second) = (numbers(&first), numbers(&second));
-    let end = *first.last().context("something was received")?;
-    assert_eq!(first, (0..=end).collect::<Vec<_>>());
-    // The last one comes again if it was printed and not yet acknowledged.
-    let start = *second.first().context("something was left")?;
-    assert!(start == end + 1 || start == end, "{start} after {end}");
+    let last = *first.last().context("nothing was received")?;
+    assert_eq!(first, (0..=last).collect::<Vec<_>>());
+    // The last message is delivered again if it was printed, but not yet acknowledged.
+    let start = *second.first().context("nothing was left to receive")?;
+    assert!(start == last + 1 || start == last, "{start} after {last}");
     assert_eq!(second, (start..40).collect::<Vec<_>>());
     Ok(())
 }
 
-/// Sender and receiver both know at once, and long before a keepalive would
-/// tell; and they can start again.
-#[tokio::test]
-async fn a_server_that_is_killed_ends_every_stream() -> Result {
-    let (listing, mut server) = started(&[])?;
+/// Sender and receiver learn of it immediately, not only when a keepalive ping times out, and a new
+/// server can be used at once.
+#[harness::test]
+async fn killing_the_server_ends_every_stream() -> Result {
+    let (listing, mut server) = start_server(&[])?;
     let mut client = client(&server).await?;
     let user = "mike".to_owned();
     let messages = client.receive_messages(ReceiveMessagesRequest { user });
@@ -205,43 +213,45 @@ async fn a_server_that_is_killed_ends_every_stream() -> Result {
     let sending =
         tokio::spawn(async move { sending.send_messages(ReceiverStream::new(requests)).await });
     sender.send(request("jack", "mike", "在吗")).await?;
-    messages.message().await?.context("a message comes")?;
+    messages.message().await?.context("no message")?;
 
-    server.program.kill()?;
+    server.process.kill()?;
     let before_a_ping = KEEPALIVE_INTERVAL / 2;
     let status = timeout(before_a_ping, messages.message()).await?;
-    assert_eq!(status.expect_err("it is dead").code(), Code::Unknown);
+    assert_eq!(
+        status.expect_err("the server was killed").code(),
+        Code::Unknown
+    );
     let status = timeout(before_a_ping, sending).await??;
-    let status = status.expect_err("it is dead");
-    // Nobody knows how many were taken.
+    let status = status.expect_err("the server was killed");
+    // How many messages the server took is unknown.
     assert!(status.metadata().is_empty(), "{status:?}");
 
     let address = server.address.to_string();
-    let mut again = listing.start(SERVER, [&address])?;
-    again.wait_for("listening on ")?;
+    let mut restarted = listing.start(SERVER, [&address])?;
+    restarted.wait_for("listening on ")?;
     let sent = listing.run(SENDER, [server.uri()])?;
-    assert_eq!(sent.output, "3 messages sent\n");
+    assert_eq!(sent.text, "3 messages sent\n");
     Ok(())
 }
 
-/// A server that is frozen keeps its connections: only the receiver's own pings
-/// find out.
-#[test]
-fn a_server_that_is_frozen_is_noticed() -> Result {
-    let (listing, mut server) = started(&["600"])?;
+/// A frozen server closes no connection: only the receiver's keepalive pings can tell.
+#[harness::test]
+fn frozen_server_is_detected() -> Result {
+    let (listing, mut server) = start_server(&["600"])?;
     let mut receiver = listing.start(RECEIVER, [server.uri()])?;
     receiver.wait_for("waiting for messages")?;
-    server.program.freeze()?;
-    let receiver = receiver.end()?;
+    server.process.freeze()?;
+    let receiver = receiver.wait()?;
     assert_eq!(receiver.code, 1);
-    assert!(receiver.output.contains("Error: Unknown: "), "{receiver:?}");
+    assert!(receiver.text.contains("Error: Unknown: "), "{receiver:?}");
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_idle_streams_are_held_open() -> Result {
+#[harness::test]
+async fn ten_thousand_idle_streams_stay_open() -> Result {
     const STREAMS: usize = 10_000;
-    let (_, server) = started(&[])?;
+    let (_, server) = start_server(&[])?;
     let mut open = JoinSet::new();
     let mut senders = Vec::new();
     let mut channel = client(&server).await?;
@@ -254,19 +264,22 @@ async fn ten_thousand_idle_streams_are_held_open() -> Result {
         open.spawn(async move { client.send_messages(ReceiverStream::new(requests)).await });
         senders.push(sender);
     }
-    // Each is open: a message goes through it, to one of a hundred mailboxes.
-    for (at, sender) in senders.iter().enumerate() {
+    // Each stream carries a message, to one of a hundred mailboxes, so each is open.
+    for (index, sender) in senders.iter().enumerate() {
         sender
-            .send(request("jack", &format!("user-{}", at % 100), "在吗"))
+            .send(request("jack", &format!("user-{}", index % 100), "在吗"))
             .await?;
     }
-    let mut other = client(&server).await?;
+    let mut receiver = client(&server).await?;
     for user in 0..100 {
         let user = format!("user-{user}");
-        let messages = other.receive_messages(ReceiveMessagesRequest { user });
+        let messages = receiver.receive_messages(ReceiveMessagesRequest { user });
         let mut messages = messages.await?.into_inner();
         for _ in 0..STREAMS / 100 {
-            messages.message().await?.context("a stream is not open")?;
+            messages
+                .message()
+                .await?
+                .context("no message: a stream is not open")?;
         }
     }
     drop(senders);
@@ -278,56 +291,56 @@ async fn ten_thousand_idle_streams_are_held_open() -> Result {
     Ok(())
 }
 
-/// One connection carries so many calls at once. The next one waits in the
-/// client, in silence.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_too_many_waits_for_another_to_end() -> Result {
-    let (_, server) = started(&[])?;
+/// A connection carries a limited number of calls at once. The client queues the next one, without
+/// an error.
+#[harness::test]
+async fn call_above_the_stream_limit_waits() -> Result {
+    let (_, server) = start_server(&[])?;
     let client = client(&server).await?;
     let acknowledge = async |mut client: MessageServiceClient<Channel>| {
         let user = "mike".to_owned();
         let request = AcknowledgeMessagesRequest { user, through: 0 };
         client.acknowledge_messages(request).await
     };
-    // The server has said what it allows once it has answered.
+    // The client knows the limit, which is in the server's SETTINGS, once it has a response.
     acknowledge(client.clone()).await?;
-    let mut other = MessageServiceClient::connect(server.uri()).await?;
+    let mut second_connection = MessageServiceClient::connect(server.uri()).await?;
     let mut open = Vec::new();
-    for at in 0..MAX_STREAMS_PER_CONNECTION {
-        let user = format!("user-{at}");
+    for index in 0..MAX_STREAMS_PER_CONNECTION {
+        let user = format!("user-{index}");
         let (sender, requests) = mpsc::channel(1);
         let mut client = client.clone();
         let call =
             tokio::spawn(async move { client.send_messages(ReceiverStream::new(requests)).await });
         sender.send(request("jack", &user, "在吗")).await?;
-        // It has begun when a message of it can be received.
-        let messages = other.receive_messages(ReceiveMessagesRequest { user });
+        // The call has begun once its message can be received.
+        let messages = second_connection.receive_messages(ReceiveMessagesRequest { user });
         let message = messages.await?.into_inner().message().await?;
         message.context("the call has not begun")?;
         open.push((sender, call));
     }
     let one_more = tokio::spawn(acknowledge(client.clone()));
-    // Another connection is not concerned, and answers while that one waits.
+    // The second connection has a limit of its own, so its calls do not wait.
     for _ in 0..100 {
-        acknowledge(other.clone()).await?;
+        acknowledge(second_connection.clone()).await?;
     }
-    assert!(!one_more.is_finished(), "there is no such limit");
+    assert!(!one_more.is_finished(), "the call did not wait");
     open.pop();
-    timeout(PATIENCE, one_more).await???;
+    timeout(TIMEOUT, one_more).await???;
     Ok(())
 }
 
-/// 300 MB are sent to somebody who has stopped reading.
+/// 300 MB are sent to a receiver that does not read.
 #[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_stops_reading_costs_no_more_than_its_mailbox() -> Result {
+#[harness::test]
+async fn stalled_receiver_uses_bounded_memory() -> Result {
     fn peak_kib(server: &Server) -> Result<usize> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", server.program.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.id()))?;
         let line = status.lines().find(|line| line.starts_with("VmHWM"));
         let value = line.and_then(|line| line.split_whitespace().nth(1));
-        Ok(value.context("Linux says so")?.parse()?)
+        Ok(value.context("no VmHWM")?.parse()?)
     }
-    let (_, server) = started(&[])?;
+    let (_, server) = start_server(&[])?;
     let mut client = client(&server).await?;
     let user = "mike".to_owned();
     let _unread = client
@@ -343,58 +356,66 @@ async fn a_receiver_that_stops_reading_costs_no_more_than_its_mailbox() -> Resul
         .expect_err("the mailbox is full");
     assert_eq!(status.code(), Code::ResourceExhausted);
     let taken = status.metadata().get("messages-taken");
-    assert_eq!(taken.context("it is told")?, "256");
+    assert_eq!(taken.context("no `messages-taken`")?, "256");
 
-    // The mailbox, a copy that is on its way, and as much again for the rest.
+    // The mailbox, a copy in the buffers of the connection, and as much again for everything else.
     let bound_kib = 4 * Limits::default().messages * MAX_REQUEST_BYTES / 1024;
     let grown = peak_kib(&server)? - before;
-    assert!(grown < bound_kib, "{grown} KiB, and not {bound_kib}");
+    assert!(grown < bound_kib, "{grown} KiB is not below {bound_kib}");
     Ok(())
 }
 
-#[test]
-fn a_number_that_is_none_is_said_so() -> Result {
+#[harness::test]
+fn invalid_number_is_reported() -> Result {
     let listing = Listing::build("one-way-streams")?;
-    for (arguments, sentence) in [
+    for (arguments, message) in [
         (
             ["127.0.0.1:0", "soon", "1"],
             "Error: \"soon\" is no number of seconds",
         ),
         (["127.0.0.1:0", "5", "many"], "Error: \"many\" is no number"),
     ] {
-        let end = listing.run(SERVER, arguments)?;
-        ensure!(end.code == 1 && end.output.starts_with(sentence), "{end:?}");
+        let output = listing.run(SERVER, arguments)?;
+        ensure!(
+            output.code == 1 && output.text.starts_with(message),
+            "{output:?}"
+        );
     }
     Ok(())
 }
 
-/// What the page says of the figures is true of the last that were measured.
-#[test]
-fn the_page_draws_its_conclusions_from_the_figures() -> Result {
-    let measured = Measured::read(&workspace(), "one-way-streams")?.context("it was measured")?;
+/// The statements of the page hold for the recorded results.
+#[harness::test]
+fn page_agrees_with_the_benchmark() -> Result {
+    let results =
+        Results::read(&workspace(), "one-way-streams")?.context("there are no results")?;
     for senders in ["1", "10", "100", "1000"] {
-        let of = |scheme, column: &str| measured.number(&[scheme, senders], column);
-        assert!(of("mailbox", "p99 latency (ms)")? < 5.0);
-        assert!(of("polling", "p50 latency (ms)")? > 50.0);
-        assert!(of("polling", "p99 latency (ms)")? > 100.0);
-        assert!(of("mailbox", "messages/s")? > 100_000.0);
-        assert!(of("polling", "messages/s")? < 100.0);
-        assert!(of("mailbox", "memory (MiB)")? < 100.0);
-        assert!(of("polling", "memory (MiB)")? > 500.0);
+        let number = |scheme, column: &str| results.number(&[scheme, senders], column);
+        assert!(number("mailbox", "p99 latency (ms)")? < 5.0);
+        assert!(number("polling", "p50 latency (ms)")? > 50.0);
+        assert!(number("polling", "p99 latency (ms)")? > 100.0);
+        assert!(number("mailbox", "messages/s")? > 100_000.0);
+        assert!(number("polling", "messages/s")? < 100.0);
+        assert!(number("mailbox", "memory (MiB)")? < 100.0);
+        assert!(number("polling", "memory (MiB)")? > 500.0);
     }
-    let each = measured.number(&["10000"], "memory for each (KiB)")?;
+    let each = results.number(&["10000"], "memory for each (KiB)")?;
     assert!((6.0..12.0).contains(&each), "{each}");
     Ok(())
 }
 
-#[test]
-fn the_bound_on_the_page_is_the_program_s() {
+#[harness::test]
+fn memory_limits_are_those_on_the_page() {
     let Limits {
         mailboxes,
         messages,
         ..
     } = Limits::default();
-    assert_eq!(messages * MAX_REQUEST_BYTES, 1024 * 1024, "1 MiB a mailbox");
+    assert_eq!(
+        messages * MAX_REQUEST_BYTES,
+        1024 * 1024,
+        "1 MiB for a mailbox"
+    );
     assert_eq!(mailboxes, 1000, "1 GiB in all");
     assert_eq!(Limits::default().idle, Duration::from_secs(5));
 }

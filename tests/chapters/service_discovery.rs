@@ -1,51 +1,51 @@
-//! One name and many servers, with registries that really run.
+//! The chapter `service-discovery`, as its reader runs it, with real registries.
 
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Context, ensure};
-use harness::{Listing, Result, Server, answers, typed, workspace};
+use harness::{Listing, Result, Server, split_command, wait_until_listening, workspace};
 use service_discovery::registry::etcd::pb::{PutRequest, kv_client::KvClient};
-use tempfile::TempDir;
-use xtask::{
-    bench::Measured,
-    program::{Keyboard, Program},
+use stage::{
+    bench::Results,
+    process::{Process, Stdin},
 };
+use tempfile::TempDir;
 
 const SERVER: &str = "service-discovery-server";
 const CLIENT: &str = "service-discovery-client";
 
-/// How the pages start them.
+/// The commands of the pages.
 const ETCD: &str = "etcd";
 const CONSUL: &str = "consul agent -dev";
 
-/// A registry on ports that are free, which can be started again.
+/// A registry on free ports, which can be restarted there.
 struct Registry {
     command: &'static str,
     address: SocketAddr,
-    others: [SocketAddr; 2],
-    program: Option<Program>,
+    internal: [SocketAddr; 2],
+    process: Option<Process>,
     data: TempDir,
 }
 
 impl Registry {
     fn start(command: &'static str) -> Result<Self> {
-        let free = || TcpListener::bind("127.0.0.1:0")?.local_addr();
+        let free_address = || TcpListener::bind("127.0.0.1:0")?.local_addr();
         let mut registry = Self {
             command,
-            address: free()?,
-            others: [free()?, free()?],
-            program: None,
+            address: free_address()?,
+            internal: [free_address()?, free_address()?],
+            process: None,
             data: TempDir::new()?,
         };
-        registry.run()?;
+        registry.restart()?;
         Ok(registry)
     }
 
-    /// Starts it, with a memory that is empty.
-    fn run(&mut self) -> Result {
-        self.program = None;
+    /// Starts it without any data.
+    fn restart(&mut self) -> Result {
+        self.process = None;
         self.data = TempDir::new()?;
-        let (address, [one, two]) = (self.address, self.others);
+        let (address, [one, two]) = (self.address, self.internal);
         let ports = match self.command {
             ETCD => format!(
                 "--data-dir={} --listen-client-urls=http://{address} \
@@ -62,9 +62,9 @@ impl Registry {
                 two.port()
             ),
         };
-        let command = typed(&format!("{} {ports}", self.command));
-        self.program = Some(Program::start(command)?);
-        answers(address)
+        let command = split_command(&format!("{} {ports}", self.command));
+        self.process = Some(Process::start(command)?);
+        wait_until_listening(address)
     }
 
     fn target(&self) -> String {
@@ -73,57 +73,53 @@ impl Registry {
     }
 }
 
-/// Starts a client that calls once a second for as long as we look.
-fn client(listing: &Listing, target: &str) -> Result<(Program, Keyboard)> {
-    listing.start_with_keyboard(CLIENT, [target, "600"])
+/// Starts a client that calls once a second, for longer than a test takes.
+fn start_client(listing: &Listing, target: &str) -> Result<(Process, Stdin)> {
+    listing.start_with_stdin(CLIENT, [target, "600"])
 }
 
-fn called(client: &mut Keyboard, server: &Server) -> Result {
+fn wait_for_response(client: &mut Stdin, server: &Server) -> Result {
     client.wait_for(&format!("This is {}.", server.address))?;
     Ok(())
 }
 
-/// The registry is started with an empty memory in the middle: whoever lives is
-/// registered again, and is called.
-fn forgetting(command: &'static str) -> Result {
+/// Restarts the registry without its data: the running server registers again and is called again.
+fn assert_server_registers_again(command: &'static str) -> Result {
     let listing = Listing::build("service-discovery")?;
     let mut registry = Registry::start(command)?;
     let target = registry.target();
-    let mut server = listing.server_with(SERVER, &[&target])?;
-    server.program.wait_for_text("registered service")?;
-    let (_program, mut client) = client(&listing, &target)?;
-    called(&mut client, &server)?;
-    registry.run()?;
+    let mut server = listing.server_with_args(SERVER, &[&target])?;
+    server.process.wait_for_text("registered service")?;
+    let (_process, mut client) = start_client(&listing, &target)?;
+    wait_for_response(&mut client, &server)?;
+    registry.restart()?;
     server
-        .program
+        .process
         .wait_for_text("the registry has forgotten us")?;
-    let another = listing.server_with(SERVER, &[&target])?;
-    called(&mut client, &another)?;
-    called(&mut client, &server)?;
+    let new_server = listing.server_with_args(SERVER, &[&target])?;
+    wait_for_response(&mut client, &new_server)?;
+    wait_for_response(&mut client, &server)?;
 
-    // At Ctrl-C it says goodbye.
-    let output = server.stop()?.output;
+    // Ctrl-C deregisters it.
+    let output = server.stop()?.text;
     let registered = output.matches("INFO registered service").count();
     ensure!(registered == 2, "{output}");
     ensure!(output.contains("INFO deregistered service"), "{output}");
     Ok(())
 }
 
-#[test]
-#[ignore = "needs etcd on the PATH"]
-fn etcd_may_forget_everybody() -> Result {
-    forgetting(ETCD)
+#[harness::test(needs = "etcd")]
+fn servers_register_again_after_etcd_loses_its_data() -> Result {
+    assert_server_registers_again(ETCD)
 }
 
-#[test]
-#[ignore = "needs consul on the PATH"]
-fn consul_may_forget_everybody() -> Result {
-    forgetting(CONSUL)
+#[harness::test(needs = "Consul")]
+fn servers_register_again_after_consul_loses_its_data() -> Result {
+    assert_server_registers_again(CONSUL)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs etcd on the PATH"]
-async fn a_bad_record_in_etcd_is_left_out() -> Result {
+#[harness::test(needs = "etcd")]
+async fn invalid_record_in_etcd_is_skipped() -> Result {
     let listing = Listing::build("service-discovery")?;
     let registry = Registry::start(ETCD)?;
     let target = registry.target();
@@ -136,66 +132,62 @@ async fn a_bad_record_in_etcd_is_left_out() -> Result {
         .await?
         .put(put)
         .await?;
-    // With nobody else there: an error in time.
-    let end = listing.run(CLIENT, [&target, "1"])?.output;
-    ensure!(end.contains("a bad record"), "{end}");
+    // The name has no other server, so the call fails, and soon.
+    let output = listing.run(CLIENT, [&target, "1"])?.text;
+    ensure!(output.contains("a bad record"), "{output}");
     ensure!(
-        end.contains(&format!("Unavailable: {target}: nobody is there")),
-        "{end}"
+        output.contains(&format!("Unavailable: {target}: nobody is there")),
+        "{output}"
     );
-    let server = listing.server_with(SERVER, &[&target])?;
-    let (_program, mut client) = client(&listing, &target)?;
+    let server = listing.server_with_args(SERVER, &[&target])?;
+    let (_process, mut client) = start_client(&listing, &target)?;
     client.wait_for("a bad record")?;
-    called(&mut client, &server)
+    wait_for_response(&mut client, &server)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs consul on the PATH"]
-async fn a_bad_record_in_consul_is_left_out() -> Result {
+#[harness::test(needs = "Consul")]
+async fn invalid_record_in_consul_is_skipped() -> Result {
     let listing = Listing::build("service-discovery")?;
     let registry = Registry::start(CONSUL)?;
     let target = registry.target();
-    // Consul takes it: it cannot know what we call.
+    // Consul accepts the record, since it does not know what the address is for.
     let url = format!("http://{}/v1/agent/service/register", registry.address);
     let put = reqwest::Client::new().put(url);
     let put = put.body(r#"{"ID": "世界", "Name": "greeter", "Address": "nowhere", "Port": 1}"#);
     ensure!(put.send().await?.status().is_success());
-    let end = listing.run(CLIENT, [&target, "1"])?.output;
-    ensure!(end.contains("a bad record"), "{end}");
+    let output = listing.run(CLIENT, [&target, "1"])?.text;
+    ensure!(output.contains("a bad record"), "{output}");
     ensure!(
-        end.contains(&format!("Unavailable: {target}: nobody is there")),
-        "{end}"
+        output.contains(&format!("Unavailable: {target}: nobody is there")),
+        "{output}"
     );
-    let server = listing.server_with(SERVER, &[&target])?;
-    let (_program, mut client) = client(&listing, &target)?;
+    let server = listing.server_with_args(SERVER, &[&target])?;
+    let (_process, mut client) = start_client(&listing, &target)?;
     client.wait_for("a bad record")?;
-    called(&mut client, &server)
+    wait_for_response(&mut client, &server)
 }
 
-/// A registry that is not there, and then is.
-#[test]
-#[ignore = "needs etcd and consul on the PATH"]
-fn a_registry_may_come_late() -> Result {
+/// The registry starts after the server and the client.
+#[harness::test(needs = "etcd and Consul")]
+fn programs_wait_for_a_late_registry() -> Result {
     let listing = Listing::build("service-discovery")?;
     for command in [ETCD, CONSUL] {
         let mut registry = Registry::start(command)?;
-        registry.program = None;
+        registry.process = None;
         let target = registry.target();
-        let mut server = listing.server_with(SERVER, &[&target])?;
-        server.program.wait_for_text("no answer")?;
-        let (_program, mut client) = client(&listing, &target)?;
+        let mut server = listing.server_with_args(SERVER, &[&target])?;
+        server.process.wait_for_text("no answer")?;
+        let (_process, mut client) = start_client(&listing, &target)?;
         client.wait_for("lost the registry")?;
         client.wait_for(&format!("Unavailable: {target}: "))?;
-        registry.run()?;
-        called(&mut client, &server)?;
+        registry.restart()?;
+        wait_for_response(&mut client, &server)?;
     }
     Ok(())
 }
 
-/// The commands of the pages, to the letter.
-#[test]
-#[ignore = "needs etcd and consul on the PATH, and their ports and 50051 to be free"]
-fn the_commands_of_the_pages_start_both_registries() -> Result {
+#[harness::test(needs = "etcd and Consul, and their ports and 50051 free", exclusive)]
+fn page_commands_start_both_registries() -> Result {
     let listing = Listing::build("service-discovery")?;
     for (registry, port, server, client) in [
         (
@@ -212,27 +204,26 @@ fn the_commands_of_the_pages_start_both_registries() -> Result {
         ),
     ] {
         let folder = TempDir::new()?;
-        let mut command = typed(registry);
+        let mut command = split_command(registry);
         command.current_dir(folder.path());
-        let _registry = Program::start(command)?;
-        answers(([127, 0, 0, 1], port).into())?;
-        let arguments = |typed: &'static str| typed.split(' ').skip(4);
-        let arguments_of_server: Vec<_> = arguments(server).collect();
-        let mut server = listing.serving(SERVER, &arguments_of_server)?;
-        server.program.wait_for_text("registered service")?;
-        let end = listing.run(CLIENT, arguments(client))?;
+        let _registry = Process::start(command)?;
+        wait_until_listening(([127, 0, 0, 1], port).into())?;
+        let arguments = |command: &'static str| command.split(' ').skip(4);
+        let server_arguments: Vec<_> = arguments(server).collect();
+        let mut server = listing.start_server(SERVER, &server_arguments)?;
+        server.process.wait_for_text("registered service")?;
+        let output = listing.run(CLIENT, arguments(client))?;
         let greeting = "Hello, 李雷! This is 127.0.0.1:50051.\n";
-        assert_eq!(end.output, greeting.repeat(6));
+        assert_eq!(output.text, greeting.repeat(6));
         server.stop()?;
     }
     Ok(())
 }
 
-/// Servers that join, leave and are killed, and registries that are away for half a
-/// minute: all side by side, so that the half minute is waited for once.
-#[test]
-#[ignore = "needs etcd and consul on the PATH"]
-fn no_call_of_the_drill_fails() -> Result {
+/// Servers join, leave and are killed, and registries are down for half a minute. All registries are
+/// tried at once, so that the half minute passes only once.
+#[harness::test(needs = "etcd and Consul")]
+fn failure_drill_fails_no_calls() -> Result {
     let listing = Listing::build("service-discovery")?;
     let printed = listing.example("service-discovery-bench", &[])?;
     let rows: Vec<Vec<&str>> = printed
@@ -242,8 +233,8 @@ fn no_call_of_the_drill_fails() -> Result {
         .collect();
     for registry in ["in the process", "etcd", "Consul"] {
         let events = rows.iter().filter(|row| row[0] == registry);
-        let wanted = if registry == "in the process" { 5 } else { 7 };
-        assert_eq!(events.clone().count(), wanted, "{printed}");
+        let expected = if registry == "in the process" { 5 } else { 7 };
+        assert_eq!(events.clone().count(), expected, "{printed}");
         for row in events {
             let calls: u64 = row[3].parse()?;
             ensure!(calls > 0 && row[5] == "0", "{row:?}");
@@ -252,11 +243,11 @@ fn no_call_of_the_drill_fails() -> Result {
     Ok(())
 }
 
-/// What the page says of the drill.
-#[test]
-fn what_the_page_says_of_the_drill_was_measured() -> Result {
-    let drill = Measured::read(&workspace(), "service-discovery")?;
-    let drill = drill.context("nothing was measured")?;
+/// The statements of the page hold for the recorded results.
+#[harness::test]
+fn page_agrees_with_the_failure_drill() -> Result {
+    let results = Results::read(&workspace(), "service-discovery")?;
+    let results = results.context("there are no results")?;
     let (mut calls, mut retried) = (0.0, 0.0);
     for registry in ["in the process", "etcd", "Consul"] {
         let mut events = vec![
@@ -269,16 +260,17 @@ fn what_the_page_says_of_the_drill_was_measured() -> Result {
         if registry != "in the process" {
             events.extend(["the registry is stopped", "it is back and a fifth joins"]);
         }
-        for what in events {
-            let row = |column| drill.number(&[registry, what], column);
-            assert_eq!(row("failed")?, 0.0, "{registry}: {what}");
+        for event in events {
+            let row = |column| results.number(&[registry, event], column);
+            assert_eq!(row("failed")?, 0.0, "{registry}: {event}");
             calls += row("calls")?;
             retried += row("retried")?;
         }
-        let row = |what, column| drill.number(&[registry, what], column);
-        // Less than a second, and a lease and what etcd takes to find that it is over.
-        for what in ["a third joins", "one deregisters", "a fourth joins"] {
-            ensure!(row(what, "ms")? < 1000.0, "{registry}: {what}");
+        let row = |event, column| results.number(&[registry, event], column);
+        // A change takes less than a second. After a kill, the lease has to expire first, and etcd has to
+        // notice.
+        for event in ["a third joins", "one deregisters", "a fourth joins"] {
+            ensure!(row(event, "ms")? < 1000.0, "{registry}: {event}");
         }
         ensure!(row("one is killed", "ms")? < 4000.0, "{registry}");
         assert_eq!(row("one deregisters", "retried")?, 0.0);

@@ -1,9 +1,9 @@
-//! The chapter `streaming`, as its reader runs it, and what it says of tonic.
+//! The chapter `streaming`, as its reader runs it, and the behaviour of tonic that it describes.
 
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, ensure};
-use harness::{Listing, Result, Server};
+use harness::{Result, Server, spawn_in_process, start_server};
 use streaming::pb::{
     AddUpRequest, AddUpResponse, GetPriceRequest, GetPriceResponse, ListPricesRequest,
     ListPricesResponse, ScanRequest, ScanResponse,
@@ -18,47 +18,46 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
 
-/// More than any of this takes: what has not come by then does not come.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than anything here takes, even on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-fn started() -> Result<(Listing, Server)> {
-    let listing = Listing::build("streaming")?;
-    let server = listing.server("streaming-server")?;
-    Ok((listing, server))
-}
+const SLUG: &str = "streaming";
 
 async fn client(server: &Server) -> Result<TillServiceClient<Channel>> {
     Ok(TillServiceClient::connect(server.uri()).await?)
 }
 
-fn scanned(article: &str) -> ScanRequest {
+fn scan(article: &str) -> ScanRequest {
     ScanRequest {
         article: article.to_owned(),
     }
 }
 
-#[test]
-fn what_is_no_method_or_ending_is_said_so() -> Result {
-    let (listing, server) = started()?;
-    for (program, sentence) in [
+#[harness::test]
+fn unknown_method_or_ending_is_rejected() -> Result {
+    let (listing, server) = start_server(SLUG)?;
+    for (program, message) in [
         ("streaming-client", "Error: \"pay\" is no method: say"),
         ("streaming-endings", "Error: \"pay\" is no ending: say"),
     ] {
-        let end = listing.run(program, [&server.uri(), "pay"])?;
-        ensure!(end.code == 1 && end.output.starts_with(sentence), "{end:?}");
-        let nobody = listing.run(program, ["http://127.0.0.1:1"])?;
+        let output = listing.run(program, [&server.uri(), "pay"])?;
         ensure!(
-            nobody.output.starts_with("Error: cannot reach"),
-            "{nobody:?}"
+            output.code == 1 && output.text.starts_with(message),
+            "{output:?}"
+        );
+        let unreachable = listing.run(program, ["http://127.0.0.1:1"])?;
+        ensure!(
+            unreachable.text.starts_with("Error: cannot reach"),
+            "{unreachable:?}"
         );
     }
     Ok(())
 }
 
-/// The server waits for an open call, and then no longer.
-#[tokio::test]
-async fn ctrl_c_ends_the_server_though_a_stream_is_open() -> Result {
-    let (_, server) = started()?;
+/// The server waits for its open calls, but not indefinitely.
+#[harness::test]
+async fn ctrl_c_stops_a_server_with_an_open_stream() -> Result {
+    let (_, server) = start_server(SLUG)?;
     let mut client = client(&server).await?;
     let (_articles, requests) = mpsc::channel(1);
     let _lines = client.scan(ReceiverStream::new(requests)).await?;
@@ -66,104 +65,111 @@ async fn ctrl_c_ends_the_server_though_a_stream_is_open() -> Result {
     Ok(())
 }
 
-/// Without a word from it: the kernel closes its connections.
-#[tokio::test]
-async fn a_killed_server_ends_a_stream() -> Result {
-    let (_, mut server) = started()?;
+/// The server sends no status: the kernel closes its connections.
+#[harness::test]
+async fn killing_the_server_ends_the_stream() -> Result {
+    let (_, mut server) = start_server(SLUG)?;
     let mut client = client(&server).await?;
     let (articles, requests) = mpsc::channel(1);
     let lines = client.scan(ReceiverStream::new(requests)).await?;
     let mut lines = lines.into_inner();
-    articles.send(scanned("bread")).await?;
-    lines.message().await?.context("the till is silent")?;
+    articles.send(scan("bread")).await?;
+    lines.message().await?.context("the stream has ended")?;
 
-    server.program.kill()?;
-    let status = lines.message().await.expect_err("the server is dead");
+    server.process.kill()?;
+    let status = lines.message().await.expect_err("the server was killed");
     assert_eq!(status.code(), Code::Unknown);
     Ok(())
 }
 
-/// A call in both directions lives while its requests may follow, whoever has
-/// let go of the responses.
-#[tokio::test(flavor = "multi_thread")]
-async fn to_drop_the_responses_does_not_cancel() -> Result {
-    let (_, mut server) = started()?;
+/// A bidirectional call goes on as long as its requests may, even if the client has dropped the
+/// responses.
+#[harness::test]
+async fn dropping_the_responses_does_not_cancel_the_call() -> Result {
+    let (_, mut server) = start_server(SLUG)?;
     let mut client = client(&server).await?;
     let (articles, requests) = mpsc::channel(1);
     let lines = client.scan(ReceiverStream::new(requests)).await?;
     drop(lines);
-    articles.send(scanned("milk")).await?;
-    server.program.wait_for_text("article=\"milk\"")?;
+    articles.send(scan("milk")).await?;
+    server.process.wait_for_text("article=\"milk\"")?;
     assert!(!articles.is_closed());
     Ok(())
 }
 
-/// What a client writes when it sets a deadline.
-#[tokio::test]
-async fn a_deadline_is_a_header() -> Result {
+/// The peer is not tonic's, so the header is seen as it was sent.
+#[harness::test]
+async fn deadline_is_sent_as_grpc_timeout() -> Result {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("http://{}", listener.local_addr()?);
-    let (tell, mut told) = mpsc::channel(1);
+    let (sender, mut calls) = mpsc::channel(1);
     tokio::spawn(async move {
         let (socket, _) = listener.accept().await?;
         let mut connection = h2::server::handshake(socket).await?;
         while let Some(call) = connection.accept().await {
             let (request, response) = call?;
             let deadline = request.headers().get("grpc-timeout").cloned();
-            tell.send((deadline, response)).await?;
+            sender.send((deadline, response)).await?;
         }
         anyhow::Ok(())
     });
     let mut client = TillServiceClient::connect(uri).await?;
     let mut request = Request::new(tokio_stream::pending::<AddUpRequest>());
     request.set_timeout(Duration::from_millis(200));
-    let status = client.add_up(request).await.expect_err("nobody answers");
+    let status = client
+        .add_up(request)
+        .await
+        .expect_err("no response is sent");
     assert_eq!(
         (status.code(), status.message()),
         (Code::Cancelled, "Timeout expired")
     );
-    let (deadline, _response) = told.recv().await.context("a call came")?;
-    assert_eq!(deadline.context("it has one")?, "200000u");
+    let (deadline, _response) = calls.recv().await.context("no call arrived")?;
+    assert_eq!(deadline.context("no deadline")?, "200000u");
     Ok(())
 }
 
-/// Tells what a handler sees: what `message()` gives, and that it is dropped.
-struct Asked {
-    tell: mpsc::Sender<Result<Option<ScanRequest>, Status>>,
+/// Reports what its handlers see: the result of each `message()`, and that they are dropped.
+struct ReportingTill {
+    messages: mpsc::Sender<Result<Option<ScanRequest>, Status>>,
     dropped: mpsc::Sender<()>,
 }
 
-/// Tells when it is dropped.
-struct Guard(mpsc::Sender<()>);
+/// Reports its drop.
+struct DropGuard(mpsc::Sender<()>);
 
-impl Drop for Guard {
+impl Drop for DropGuard {
     fn drop(&mut self) {
         self.0.try_send(()).ok();
     }
 }
 
-impl Asked {
-    /// Serves in this process; where, and what it tells.
+impl ReportingTill {
+    /// Serves in this process, and returns the address and what the handlers report.
     async fn serve() -> Result<(
         SocketAddr,
         mpsc::Receiver<Result<Option<ScanRequest>, Status>>,
         mpsc::Receiver<()>,
     )> {
-        let (tell, told) = mpsc::channel(1);
-        let (dropped, drops) = mpsc::channel(1);
-        let till = TillServiceServer::new(Self { tell, dropped });
+        let (messages, message_reports) = mpsc::channel(1);
+        let (dropped, drop_reports) = mpsc::channel(1);
+        let till = TillServiceServer::new(Self { messages, dropped });
         let server = tonic::transport::Server::builder().add_service(till);
-        Ok((crate::serving(server).await?, told, drops))
+        Ok((
+            spawn_in_process(server).await?,
+            message_reports,
+            drop_reports,
+        ))
     }
 }
 
 #[tonic::async_trait]
-impl TillService for Asked {
+impl TillService for ReportingTill {
     async fn get_price(
         &self,
         _: Request<GetPriceRequest>,
     ) -> Result<Response<GetPriceResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
+        Err(Status::unimplemented("not needed here"))
     }
 
     type ListPricesStream = tokio_stream::Empty<Result<ListPricesResponse, Status>>;
@@ -172,15 +178,15 @@ impl TillService for Asked {
         &self,
         _: Request<ListPricesRequest>,
     ) -> Result<Response<Self::ListPricesStream>, Status> {
-        Err(Status::unimplemented("not asked for"))
+        Err(Status::unimplemented("not needed here"))
     }
 
     async fn add_up(
         &self,
         _: Request<Streaming<AddUpRequest>>,
     ) -> Result<Response<AddUpResponse>, Status> {
-        let _guard = Guard(self.dropped.clone());
-        self.tell.send(Ok(None)).await.ok();
+        let _guard = DropGuard(self.dropped.clone());
+        self.messages.send(Ok(None)).await.ok();
         std::future::pending().await
     }
 
@@ -191,12 +197,12 @@ impl TillService for Asked {
         request: Request<Streaming<ScanRequest>>,
     ) -> Result<Response<Self::ScanStream>, Status> {
         let mut requests = request.into_inner();
-        let tell = self.tell.clone();
+        let messages = self.messages.clone();
         tokio::spawn(async move {
             loop {
                 let message = requests.message().await;
-                let last = !matches!(message, Ok(Some(_)));
-                if tell.send(message).await.is_err() || last {
+                let is_last = !matches!(message, Ok(Some(_)));
+                if messages.send(message).await.is_err() || is_last {
                     break;
                 }
             }
@@ -205,35 +211,37 @@ impl TillService for Asked {
     }
 }
 
-/// Where the requests end, a server cannot tell who has finished from who has
-/// run away.
-#[tokio::test]
+/// The requests end with `Ok(None)` in both cases, so a server cannot tell them apart.
+#[harness::test]
 async fn half_close_and_cancellation_look_alike_to_the_server() -> Result {
-    let (address, mut told, _drops) = Asked::serve().await?;
+    let (address, mut messages, _drops) = ReportingTill::serve().await?;
     let mut client = TillServiceClient::connect(format!("http://{address}")).await?;
-    for cancelled in [false, true] {
+    for is_cancelled in [false, true] {
         let (articles, requests) = mpsc::channel(1);
         let mut request = Request::new(ReceiverStream::new(requests));
         let cancellation = request.cancellation_handle();
         let _lines = client.scan(request).await?;
-        articles.send(scanned("bread")).await?;
-        let first = told.recv().await.context("it is told")??;
-        assert_eq!(first, Some(scanned("bread")));
-        if cancelled {
+        articles.send(scan("bread")).await?;
+        let first = messages.recv().await.context("no report")??;
+        assert_eq!(first, Some(scan("bread")));
+        if is_cancelled {
             cancellation.cancel();
         } else {
             drop(articles);
         }
-        let last = told.recv().await.context("it is told")?;
-        assert!(matches!(last, Ok(None)), "cancelled: {cancelled}, {last:?}");
+        let last = messages.recv().await.context("no report")?;
+        assert!(
+            matches!(last, Ok(None)),
+            "cancelled: {is_cancelled}, {last:?}"
+        );
     }
     Ok(())
 }
 
-/// A connection that breaks is another thing: then the server gets an error.
-#[tokio::test]
-async fn a_broken_connection_does_not_look_like_an_end() -> Result {
-    let (address, mut told, _drops) = Asked::serve().await?;
+/// Unlike a half-close or a cancellation, which end the requests with `Ok(None)`.
+#[harness::test]
+async fn broken_connection_is_an_error_to_the_server() -> Result {
+    let (address, mut messages, _drops) = ReportingTill::serve().await?;
     let (mut client, connection) =
         h2::client::handshake(TcpStream::connect(address).await?).await?;
     let connection = tokio::spawn(connection);
@@ -244,31 +252,37 @@ async fn a_broken_connection_does_not_look_like_an_end() -> Result {
     let (response, _requests) = client.send_request(request, false)?;
     response.await?;
     connection.abort();
-    let last = timeout(PATIENCE, told.recv())
+    let last = timeout(TIMEOUT, messages.recv())
         .await?
-        .context("it is told")?;
-    assert_eq!(last.expect_err("it broke").code(), Code::Unknown);
+        .context("no report")?;
+    assert_eq!(
+        last.expect_err("the connection is broken").code(),
+        Code::Unknown
+    );
     Ok(())
 }
 
-/// The server drops what it was doing, by its own clock and at the client's word.
-#[tokio::test]
-async fn a_deadline_and_a_cancellation_drop_the_handler() -> Result {
-    let (address, mut begun, mut drops) = Asked::serve().await?;
+/// The server enforces the deadline with its own timer, and the cancellation when it arrives.
+#[harness::test]
+async fn deadline_and_cancellation_drop_the_handler() -> Result {
+    let (address, mut started, mut drops) = ReportingTill::serve().await?;
     let mut client = TillServiceClient::connect(format!("http://{address}")).await?;
     let mut request = Request::new(tokio_stream::pending::<AddUpRequest>());
     request.set_timeout(Duration::from_millis(200));
-    client.add_up(request).await.expect_err("nobody answers");
-    timeout(PATIENCE, begun.recv()).await?;
-    timeout(PATIENCE, drops.recv()).await?;
+    client
+        .add_up(request)
+        .await
+        .expect_err("no response is sent");
+    timeout(TIMEOUT, started.recv()).await?;
+    timeout(TIMEOUT, drops.recv()).await?;
 
     let mut request = Request::new(tokio_stream::pending::<AddUpRequest>());
     let cancellation = request.cancellation_handle();
     let call = tokio::spawn(async move { client.add_up(request).await });
-    timeout(PATIENCE, begun.recv()).await?;
+    timeout(TIMEOUT, started.recv()).await?;
     cancellation.cancel();
-    let status = call.await?.expect_err("it is cancelled");
+    let status = call.await?.expect_err("the call is cancelled");
     assert_eq!(status.code(), Code::Cancelled);
-    timeout(PATIENCE, drops.recv()).await?;
+    timeout(TIMEOUT, drops.recv()).await?;
     Ok(())
 }

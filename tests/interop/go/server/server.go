@@ -24,20 +24,20 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	chatv1 "peers/go/gen/chat/v1"
-	hellov1 "peers/go/gen/hello/v1"
+	chatv1 "interop/go/gen/chat/v1"
+	hellov1 "interop/go/gen/hello/v1"
 )
 
 const (
 	maxNameChars    = 64
 	maxRequestBytes = 4096
 	maxSeats        = 10_000
-	// How many events wait for a person who does not read them. Then whoever
-	// speaks to that person waits too.
+	// How many events are buffered for a person who does not read them. When the
+	// buffer is full, senders to that person wait.
 	maxUnread = 32
-	// How long somebody who leaves waits for one who does not read, to tell them.
+	// How long leaving waits to notify a person who does not read.
 	patience = 5 * time.Second
-	// How long a server that was told to stop waits for calls that do not end.
+	// How long a server that is stopping waits for calls that do not end.
 	drain = 5 * time.Second
 )
 
@@ -179,8 +179,8 @@ func (c *chat) passOn(here place, me *seat, stream chatStream) error {
 	}
 }
 
-// tell waits until whoever is at the place has room for the message. It returns
-// whether there was anybody to tell.
+// tell waits until the person at the place has room for the message. It returns
+// whether the place was taken.
 func (c *chat) tell(ctx context.Context, to place, message *chatv1.Message) bool {
 	for {
 		c.mu.Lock()
@@ -192,7 +192,7 @@ func (c *chat) tell(ctx context.Context, to place, message *chatv1.Message) bool
 		select {
 		case other.ear <- message:
 			return true
-		case <-other.ctx.Done(): // who is there now?
+		case <-other.ctx.Done(): // look again who is at the place
 		case <-ctx.Done():
 			return false
 		}

@@ -1,5 +1,5 @@
-//! The calls of each case, as a client of tonic's makes them. Each returns what the
-//! clients in other languages print.
+//! The calls of each case with tonic. Each function returns the lines that the clients in other
+//! languages print.
 
 use std::{error::Error, fs, time::Duration};
 
@@ -15,13 +15,13 @@ use tonic::{
 use tonic_types::{ErrorDetail, StatusExt};
 
 /// For each call.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 type Lines = Vec<String>;
 
 async fn connect(address: &str) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
-    Ok(endpoint.timeout(PATIENCE).connect().await?)
+    Ok(endpoint.timeout(TIMEOUT).connect().await?)
 }
 
 /// `CODE_NAME: message` of a call that must fail.
@@ -86,7 +86,7 @@ pub async fn mailbox(address: &str) -> Result<Lines> {
     let (mut first, mut last) = (None, 0);
     for _ in 0..3 {
         let response = received.message().await?.context("a message is missing")?;
-        let message = response.message.context("it is whole")?;
+        let message = response.message.context("no message")?;
         // The server's numbers begin anywhere: we count from one.
         let first = *first.get_or_insert(response.number);
         last = response.number;
@@ -97,7 +97,7 @@ pub async fn mailbox(address: &str) -> Result<Lines> {
             message.content
         ));
     }
-    // To let go of it is to cancel it, and nobody is left to be told.
+    // Dropping the stream cancels the call, so its status can no longer be read.
     drop(received);
     lines.push(name(Code::Cancelled));
 
@@ -107,7 +107,7 @@ pub async fn mailbox(address: &str) -> Result<Lines> {
         client.clone().acknowledge_messages(request).await
     };
     acknowledge("mike", last).await?;
-    let first = first.context("there was one")?;
+    let first = first.context("no message")?;
     lines.push(format!("acknowledged {}", last - first + 1));
     // 李雷 has not received what is acknowledged here.
     client
@@ -135,7 +135,7 @@ pub async fn chat(address: &str) -> Result<Lines> {
     };
     let hear = async |who: &str, heard: &mut Streaming<ChatResponse>| -> Result<String> {
         let response = heard.message().await?.context("the stream has ended")?;
-        Ok(match response.event.context("it is empty")? {
+        Ok(match response.event.context("no event")? {
             Event::Message(it) => format!("{who}: {} says {}", it.from, it.content),
             Event::Presence(it) if it.here => format!("{who}: {} is here", it.name),
             Event::Presence(it) => format!("{who}: {} is not here", it.name),
@@ -164,8 +164,8 @@ pub async fn chat(address: &str) -> Result<Lines> {
     if jack.message().await?.is_none() {
         lines.push("jack: OK".to_owned());
     }
-    let nobody = client.clone().chat(tokio_stream::pending()).await;
-    lines.push(failed(nobody)?);
+    let without_names = client.clone().chat(tokio_stream::pending()).await;
+    lines.push(failed(without_names)?);
     Ok(lines)
 }
 
@@ -241,10 +241,13 @@ pub async fn person(address: &str) -> Result<Lines> {
     let created = client.create_people(people(&[("jenny", 21), ("jack", 18)]));
     let mut lines = vec![format!("created {}", created.await?.into_inner().created)];
     let jenny = client.get_person(name("jenny")).await?.into_inner();
-    let jenny = jenny.person.context("nobody")?;
+    let jenny = jenny.person.context("no person")?;
     lines.push(format!("{} {}", jenny.name, jenny.age));
 
-    let status = client.get_person(name("jeny")).await.expect_err("nobody");
+    let status = client
+        .get_person(name("jeny"))
+        .await
+        .expect_err("there is no such person");
     lines.push(failed::<()>(Err(status.clone()))?);
     lines.extend(details(&status)?);
     let status = client.create_people(people(&[("", 200)])).await;
@@ -299,7 +302,7 @@ pub async fn deadline(address: &str) -> Result<Lines> {
     };
     let hasty = place(Duration::from_millis(50)).await;
     let hasty = hasty.err().context("it was in time")?;
-    let placed = place(PATIENCE).await?.into_inner();
+    let placed = place(TIMEOUT).await?.into_inner();
     Ok(vec![name(hasty.code()), placed.hands.join(", ")])
 }
 
@@ -344,7 +347,7 @@ pub async fn token(address: &str, ca: &str, token: &str) -> Result<Lines> {
 
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(fs::read(ca)?));
     let endpoint = Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?;
-    let mut client = AccountServiceClient::new(endpoint.timeout(PATIENCE).connect().await?);
+    let mut client = AccountServiceClient::new(endpoint.timeout(TIMEOUT).connect().await?);
     let mut bearer: AsciiMetadataValue = format!("Bearer {token}").parse()?;
     bearer.set_sensitive(true);
 

@@ -113,8 +113,8 @@ async def chat(address):
         await print_event("jack", jack)
         await print_end("jack", jack)
 
-        nobody = stub.Chat(timeout=TIMEOUT)
-        print_failed(await failure(nobody.read()))
+        without_names = stub.Chat(timeout=TIMEOUT)
+        print_failed(await failure(without_names.read()))
 
 
 async def print_event(who, call):

@@ -51,7 +51,7 @@ function reader(call) {
   return async () => (await responses.next()).value;
 }
 
-// How a call has ended. Ask before you read: it is told only once.
+// The status of a call. Call this before reading: the event comes only once.
 function statusOf(call) {
   return new Promise((resolve) => call.once('status', resolve));
 }
@@ -163,8 +163,8 @@ async function chat(address) {
   await jack.hear();
   await jack.leave();
 
-  const nobody = client.chat(within());
-  printFailed(await failure(reader(nobody)()));
+  const withoutNames = client.chat(within());
+  printFailed(await failure(reader(withoutNames)()));
 }
 // ANCHOR_END: chat
 
@@ -267,12 +267,12 @@ async function token(address, ca, accessToken) {
   });
   // This refuses plain text. The option `credentials` of a single call does not.
   const withToken = grpc.credentials.combineChannelCredentials(secure, bearer);
-  const ours = new AccountService(address, withToken);
-  const nobodys = new AccountService(address, secure);
+  const authenticated = new AccountService(address, withToken);
+  const anonymous = new AccountService(address, secure);
 
-  console.log(`${(await unary(ours, 'getBalance', {}, within())).cents} cents`);
-  printFailed(await failure(unary(nobodys, 'getBalance', {}, within())));
-  printFailed(await failure(unary(ours, 'closeAccount', {}, within())));
+  console.log(`${(await unary(authenticated, 'getBalance', {}, within())).cents} cents`);
+  printFailed(await failure(unary(anonymous, 'getBalance', {}, within())));
+  printFailed(await failure(unary(authenticated, 'closeAccount', {}, within())));
 }
 // ANCHOR_END: token
 

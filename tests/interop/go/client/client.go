@@ -25,13 +25,13 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	accountv1 "peers/go/gen/account/v1"
-	chatv1 "peers/go/gen/chat/v1"
-	hellov1 "peers/go/gen/hello/v1"
-	messagev1 "peers/go/gen/message/v1"
-	orderv1 "peers/go/gen/order/v1"
-	personv1 "peers/go/gen/person/v1"
-	tillv1 "peers/go/gen/till/v1"
+	accountv1 "interop/go/gen/account/v1"
+	chatv1 "interop/go/gen/chat/v1"
+	hellov1 "interop/go/gen/hello/v1"
+	messagev1 "interop/go/gen/message/v1"
+	orderv1 "interop/go/gen/order/v1"
+	personv1 "interop/go/gen/person/v1"
+	tillv1 "interop/go/gen/till/v1"
 )
 
 // Every call ends after 10 s, or at the deadline of its context if that is earlier.
@@ -141,8 +141,8 @@ func chat(ctx context.Context, client chatv1.ChatServiceClient) {
 	jack.hear()
 	jack.leave()
 
-	nobody := must(client.Chat(ctx))
-	_, err := nobody.Recv()
+	withoutNames := must(client.Chat(ctx))
+	_, err := withoutNames.Recv()
 	printFailed(err)
 }
 

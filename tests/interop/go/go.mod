@@ -1,4 +1,4 @@
-module peers/go
+module interop/go
 
 go 1.26.0
 
