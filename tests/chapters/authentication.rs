@@ -381,7 +381,7 @@ fn log_in(programs: &AuthPrograms, issuer: &str, person: &[&str]) -> Result {
         .replace("log in here: ", "");
     let browser = Command::new("node")
         .arg(oidc_provider_dir().join("browser.mjs"))
-        .arg(workspace().target().join("ci"))
+        .arg(workspace().tools())
         .arg(&url)
         .args(person)
         .output()

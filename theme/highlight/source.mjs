@@ -4,8 +4,8 @@
 //
 // After a change, in the root of the book:
 //
-//   NODE_PATH=target/ci/node_modules target/ci/node_modules/.bin/esbuild \
-//     tests/browser/highlight.mjs --bundle --minify --outfile=theme/highlight.js
+//   NODE_PATH=target/tools/node_modules target/tools/node_modules/.bin/esbuild \
+//     theme/highlight/source.mjs --bundle --minify --outfile=theme/highlight.js
 
 import hljs from 'highlight.js/lib/core';
 import go from 'highlight.js/lib/languages/go';
