@@ -13,14 +13,11 @@ use std::{
     fmt::Display,
     path::PathBuf,
     process::{ExitCode, Output},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use anyhow::{Context, bail, ensure};
-use book::{
-    Book, Problem,
-    rules::{BOOK_RULES, PAGE_RULES, Rule},
-};
+use book::{Book, Problem, rules::Rule};
 use harness::{
     Result,
     test::{self, NamedTest},
@@ -28,7 +25,6 @@ use harness::{
 };
 use stage::{
     bench::{self, Results},
-    programs,
     session::{self, RunOptions},
     transcripts,
 };
@@ -47,12 +43,13 @@ fn main() -> ExitCode {
 
 fn all_tests() -> Result<Vec<NamedTest>> {
     let book = Arc::new(Book::load(workspace())?);
+    let checks: Arc<Vec<Check>> = Arc::new(rules().map(Check::new).collect());
     let mut tests = test::registered();
-    for &rule in rules() {
+    for (at, rule) in rules().enumerate() {
         let name = rule.name.replace(' ', "-");
-        let checked = Arc::clone(&book);
+        let (checked, checks) = (Arc::clone(&book), Arc::clone(&checks));
         tests.push(NamedTest::new(format!("rules::{name}"), move || {
-            report_problems((rule.check)(&checked)?)
+            report_problems(checks[at].problems(&checked)?)
         }));
         tests.push(NamedTest::new(
             format!("faults::{name}::none-in-the-fixture"),
@@ -67,9 +64,9 @@ fn all_tests() -> Result<Vec<NamedTest>> {
         }
     }
     for slug in book.chapters() {
-        let book = Arc::clone(&book);
+        let (book, checks) = (Arc::clone(&book), Arc::clone(&checks));
         tests.push(NamedTest::new(format!("{slug}::rules"), move || {
-            chapter_keeps_rules(&book, &slug)
+            chapter_keeps_rules(&book, &checks, &slug)
         }));
     }
     for slug in book.listings.keys() {
@@ -82,13 +79,35 @@ fn all_tests() -> Result<Vec<NamedTest>> {
 }
 
 /// All rules.
-fn rules() -> impl Iterator<Item = &'static &'static Rule> {
-    const MORE: &[&Rule] = &[&bench::RULE, &programs::RULE];
-    PAGE_RULES
-        .iter()
-        .chain(BOOK_RULES)
-        .chain(MORE)
-        .chain(site::RULES)
+fn rules() -> impl Iterator<Item = &'static Rule> {
+    stage::rules().chain(site::RULES.iter().copied())
+}
+
+/// A rule, checked once for the whole book: its own test and those of the chapters share what it
+/// finds.
+struct Check {
+    rule: &'static Rule,
+    found: OnceLock<Result<Vec<Problem>, String>>,
+}
+
+impl Check {
+    fn new(rule: &'static Rule) -> Self {
+        Self {
+            rule,
+            found: OnceLock::new(),
+        }
+    }
+
+    fn problems(&self, book: &Book) -> Result<&[Problem]> {
+        let found = self.found.get_or_init(|| {
+            let problems = (self.rule.check)(book);
+            problems.map_err(|error| format!("{}: {error:#}", self.rule.name))
+        });
+        match found {
+            Ok(problems) => Ok(problems),
+            Err(message) => bail!("{message}"),
+        }
+    }
 }
 
 /// The tests of the listing `slug`.
@@ -136,12 +155,13 @@ fn tests_of_listing(slug: &str) -> Result<Vec<NamedTest>> {
 }
 
 /// Whether the files of the chapter `slug` keep all rules.
-fn chapter_keeps_rules(book: &Book, slug: &str) -> Result {
+fn chapter_keeps_rules(book: &Book, checks: &[Check], slug: &str) -> Result {
     let mut problems = Vec::new();
-    for rule in rules() {
-        problems.extend((rule.check)(book).context(rule.name)?);
+    for check in checks {
+        let of_chapter =
+            |problem: &&Problem| book.chapter_of(&problem.file).as_deref() == Some(slug);
+        problems.extend(check.problems(book)?.iter().filter(of_chapter));
     }
-    problems.retain(|problem: &Problem| book.chapter_of(&problem.file).as_deref() == Some(slug));
     report_problems(problems)
 }
 

@@ -3,12 +3,7 @@
 use std::{process::Command, time::Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use book::{
-    Book,
-    rules::{BOOK_RULES, PAGE_RULES},
-    workspace::Workspace,
-};
-use stage::{bench, programs};
+use book::{Book, workspace::Workspace};
 
 /// Checks the pages of the chapter `slug` against all rules, then runs everything that plain
 /// `cargo test` runs of it.
@@ -25,9 +20,8 @@ pub fn check(workspace: Workspace, slug: &str) -> Result<()> {
         "there is no chapter `{slug}`; the chapters are: {}",
         chapters.join(", ")
     );
-    let rules = PAGE_RULES.iter().chain(BOOK_RULES);
     let mut problems = Vec::new();
-    for rule in rules.chain(&[&bench::RULE, &programs::RULE]) {
+    for rule in stage::rules() {
         problems.extend((rule.check)(&book)?);
     }
     problems.retain(|problem| book.chapter_of(&problem.file).is_none_or(|it| it == slug));

@@ -280,14 +280,9 @@ impl Copy {
 
     /// What is wrong with the pages and listings of the copy.
     fn problems(&self) -> Result<String> {
-        use book::rules::{BOOK_RULES, PAGE_RULES};
         let book = book::Book::load(self.workspace.clone())?;
         let mut problems = String::new();
-        for rule in PAGE_RULES
-            .iter()
-            .chain(BOOK_RULES)
-            .chain(&[&stage::programs::RULE])
-        {
+        for rule in stage::rules() {
             for problem in (rule.check)(&book)? {
                 problems += &format!("{problem}\n");
             }
