@@ -256,21 +256,19 @@ struct Facts {
 impl Site {
     /// Renders the book, once for all rules.
     fn of(book: &Book) -> Result<Arc<Self>> {
-        static SITES: LazyLock<Mutex<HashMap<PathBuf, Arc<Site>>>> = LazyLock::new(Mutex::default);
+        type Sites = HashMap<PathBuf, Arc<Mutex<Option<Arc<Site>>>>>;
+        static SITES: LazyLock<Mutex<Sites>> = LazyLock::new(Mutex::default);
 
-        let root = book.workspace.root();
-        let lookup = || SITES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(site) = lookup().get(root) {
-            return Ok(Arc::clone(site));
+        let entry = {
+            let mut sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
+            let root = book.workspace.root().to_owned();
+            Arc::clone(sites.entry(root).or_default())
+        };
+        let mut site = entry.lock().unwrap_or_else(PoisonError::into_inner);
+        if site.is_none() {
+            *site = Some(Arc::new(Self::render(book)?));
         }
-        static RENDERING: Mutex<()> = Mutex::new(());
-        let _guard = RENDERING.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(site) = lookup().get(root) {
-            return Ok(Arc::clone(site));
-        }
-        let site = Arc::new(Self::render(book)?);
-        lookup().insert(root.to_owned(), Arc::clone(&site));
-        Ok(site)
+        Ok(site.clone().expect("it was rendered above"))
     }
 
     fn render(book: &Book) -> Result<Self> {

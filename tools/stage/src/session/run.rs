@@ -198,19 +198,10 @@ impl<'a> Place<'a> {
         let (program, arguments) = words
             .split_first()
             .ok_or_else(|| anyhow!("a command is empty"))?;
-        if let (false, ["cargo", "xtask", "wire", ..]) =
-            (self.options.literal, &as_strs(&words)[..])
+        if !self.options.literal
+            && let Some(command) = self.built_program(&words)?
         {
-            let mut command = process::command(wire_program()?);
-            command.args(&words[2..]).current_dir(self.root);
             return Ok(command);
-        }
-        if let (false, ["cargo", "run"], Some(name)) = (
-            self.options.literal,
-            &as_strs(&words)[..],
-            self.built.default_run(),
-        ) {
-            return self.built.bin(&name);
         }
         let is_xtask = arguments.first().is_some_and(|first| first == "xtask");
         let mut command = if program == "cargo" && is_xtask {
@@ -218,15 +209,6 @@ impl<'a> Place<'a> {
             let mut command = process::command(program);
             command.current_dir(self.root);
             command
-        } else if let (false, Some((kind, name, rest))) = (self.options.literal, cargo_run(&words))
-        {
-            // Cargo would wait for other builds, and the programs that have started would not.
-            let mut command = match kind {
-                "--bin" => self.built.bin(name)?,
-                _ => self.built.example(name)?,
-            };
-            command.args(rest);
-            return Ok(command);
         } else if program == "cargo" && self.dir == self.built.dir {
             self.built.cargo()
         } else {
@@ -235,14 +217,48 @@ impl<'a> Place<'a> {
         command.args(arguments);
         Ok(command)
     }
+
+    /// The program that a cargo command would run, if it is built already. Cargo would wait for
+    /// other builds, and the programs that have started would not.
+    fn built_program(&self, words: &[String]) -> Result<Option<Command>> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (mut command, arguments) = match &words[..] {
+            ["cargo", "xtask", "wire", ..] => {
+                let mut command = process::command(wire_program()?);
+                command.current_dir(self.root);
+                (command, &words[2..])
+            }
+            ["cargo", "run"] => match self.built.default_run() {
+                Some(name) => (self.built.bin(&name)?, &[][..]),
+                None => return Ok(None),
+            },
+            [
+                "cargo",
+                "run",
+                flag @ ("--bin" | "--example"),
+                name,
+                arguments @ ..,
+            ] => {
+                let arguments = match arguments {
+                    ["--", arguments @ ..] => arguments,
+                    // An option of cargo's.
+                    [option, ..] if option.starts_with('-') => return Ok(None),
+                    arguments => arguments,
+                };
+                let command = match *flag {
+                    "--bin" => self.built.bin(name)?,
+                    _ => self.built.example(name)?,
+                };
+                (command, arguments)
+            }
+            _ => return Ok(None),
+        };
+        command.args(arguments);
+        Ok(Some(command))
+    }
 }
 
-fn as_strs(words: &[String]) -> Vec<&str> {
-    words.iter().map(String::as_str).collect()
-}
-
-/// The program whose command `wire` is that of `cargo xtask`: cargo would have to wait for other
-/// builds, and would compile more.
+/// The program whose command `wire` is that of `cargo xtask`.
 fn wire_program() -> Result<PathBuf> {
     match WIRE_PROGRAM.get() {
         Some(program) => Ok(program.clone()),
@@ -278,21 +294,6 @@ fn wait_until_free(address: &str) -> Result<()> {
         thread::sleep(Duration::from_millis(100));
     }
     Ok(())
-}
-
-/// The program or example that `cargo run` would run, with its arguments: the flag, the name, and
-/// what follows.
-fn cargo_run(words: &[String]) -> Option<(&str, &str, &[String])> {
-    let [cargo, run, flag, name, rest @ ..] = words else {
-        return None;
-    };
-    let rest = match rest {
-        [dashes, rest @ ..] if dashes == "--" => rest,
-        [option, ..] if option.starts_with('-') => return None,
-        rest => rest,
-    };
-    let known = cargo == "cargo" && run == "run" && (flag == "--bin" || flag == "--example");
-    known.then_some((flag, name, rest))
 }
 
 impl Running<'_> {
