@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 use loona_hpack::Decoder;
 
 /// What a client sends first, before any frame (RFC 9113, section 3.4).
@@ -23,12 +24,23 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Connections, and the threads that print them.
 type Open = Mutex<Vec<(TcpStream, JoinHandle<()>)>>;
 
-/// Listens on `listen`, and passes each connection on to `to`, until Ctrl-C.
+/// The arguments of `cargo xtask wire`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Addresses {
+    /// Where to listen for the client.
+    #[arg(long, default_value = "127.0.0.1:50050")]
+    listen: SocketAddr,
+    /// Where the server listens.
+    #[arg(long, default_value = "127.0.0.1:50051")]
+    to: SocketAddr,
+}
+
+/// Listens for the client, and passes each connection on to the server, until Ctrl-C.
 ///
 /// # Errors
 ///
 /// Fails if it cannot listen.
-pub fn tap(listen: SocketAddr, to: SocketAddr) -> Result<()> {
+pub fn tap(Addresses { listen, to }: Addresses) -> Result<()> {
     let open = Arc::new(Open::default());
     let ending = Arc::clone(&open);
     ctrlc::set_handler(move || {

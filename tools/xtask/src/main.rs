@@ -5,7 +5,7 @@ mod new;
 mod serve;
 mod tools;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, io, path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
 use book::{Book, render::render, rules::PAGE_RULES, workspace::Workspace};
@@ -74,14 +74,7 @@ enum Command {
     /// Print the calls between a client and a server, frame by frame.
     ///
     /// Point the client at this program, and this program at the server.
-    Wire {
-        /// Where to listen for the client.
-        #[arg(long, default_value = "127.0.0.1:50050")]
-        listen: SocketAddr,
-        /// Where the server listens.
-        #[arg(long, default_value = "127.0.0.1:50051")]
-        to: SocketAddr,
-    },
+    Wire(wire::Addresses),
     /// Install what the ignored tests need: servers, other languages, a browser.
     ///
     /// System packages come from Debian, as root; all else goes to the folder that BOOK_TOOLS
@@ -155,7 +148,7 @@ fn run(command: Command) -> Result<()> {
             );
             Ok(())
         }
-        Command::Wire { listen, to } => wire::tap(listen, to),
+        Command::Wire(addresses) => wire::tap(addresses),
         Command::InstallTools { check: true } => tools::check(&Workspace::find()?),
         Command::InstallTools { check: false } => tools::install(&Workspace::find()?),
         Command::Preprocess {
