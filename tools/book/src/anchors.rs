@@ -94,6 +94,13 @@ pub fn strip(text: &str) -> String {
         .collect()
 }
 
+/// The lines of `text` with their numbers, without those of its anchors.
+pub fn without_anchors(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !START.is_match(line) && !END.is_match(line))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

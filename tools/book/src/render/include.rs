@@ -68,8 +68,10 @@ pub fn check_unfenced(book: &Book, page: &Page, include: &Include) -> Result<(),
     let file = resolve(book, page, include)?;
     let name = slashed(&file);
     let is_picture = name.ends_with(".svg");
-    let is_table =
-        name.starts_with("listings/") && name.contains("/output/") && name.ends_with(".md");
+    let is_recorded = ["listings/", "tests/"]
+        .iter()
+        .any(|folder| name.starts_with(folder) && name.contains("/output/"));
+    let is_table = is_recorded && name.ends_with(".md");
     if include.selector.is_some() || !(is_picture || is_table) {
         return Err(format!(
             "{name} is neither a picture nor a table of a run: include it in a fenced block"

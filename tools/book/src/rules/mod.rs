@@ -5,8 +5,10 @@
 //! their cost does not grow with the book.
 
 pub mod anchors;
+pub mod asserted;
 pub mod binaries;
 pub mod commands;
+pub mod copies;
 pub mod dependencies;
 pub mod fences;
 pub mod orphans;
@@ -110,12 +112,14 @@ pub const PAGE_RULES: &[&Rule] = &[
     &commands::RULE,
     &unfenced_code::RULE,
     &versions::RULE,
+    &asserted::RULE,
 ];
 
 /// The other rules.
 pub const BOOK_RULES: &[&Rule] = &[
     &anchors::RULE,
     &binaries::RULE,
+    &copies::RULE,
     &dependencies::RULE,
     &orphans::RULE,
     &readme::RULE,
