@@ -77,7 +77,7 @@ fn snippet(place: &str, block: &Block, error: &str, body: &str) -> String {
         body.to_owned()
     } else if block.include().is_some() {
         // A file of a library.
-        format!("{body}\nfn main() {{}}\n")
+        format!("{}\nfn main() {{}}\n", with_module_paths(block, body))
     } else if body.contains("Ok::<(), ") {
         // Statements with `?`: the last line, hidden, gives the error's type.
         format!(
@@ -96,6 +96,28 @@ fn snippet(place: &str, block: &Block, error: &str, body: &str) -> String {
         })
         .collect();
     format!("{head}\n{body}")
+}
+
+/// The file that `block` includes, with the places of its modules: a snippet is compiled in a folder
+/// of its own.
+fn with_module_paths(block: &Block, body: &str) -> String {
+    let Some(include) = block.include() else {
+        return body.to_owned();
+    };
+    let file = workspace().root().join(include.file());
+    let folder = file.parent().unwrap_or(&file);
+    let lines = body.lines().map(|line| {
+        let module = line.trim_start_matches("# ").trim_start_matches("pub ");
+        let module = module
+            .strip_prefix("mod ")
+            .and_then(|it| it.strip_suffix(';'));
+        let path = module.map(|module| folder.join(format!("{module}.rs")));
+        match path.filter(|path| path.exists()) {
+            Some(path) => line.replacen("pub mod", &format!("#[path = {path:?}] pub mod"), 1),
+            None => line.to_owned(),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn check(place: &str, block: &Block, text: &str) -> Result {
