@@ -154,11 +154,19 @@ fn with_dependency(manifest: &str, slug: &str) -> Result<String> {
 
 /// The tests of the chapters with one more module, after the others.
 fn with_module(chapters: &str, snake: &str) -> String {
-    let last = chapters
+    let line = format!("mod {snake};");
+    // In the order of rustfmt, which `.ci/run` checks.
+    let next = chapters
         .lines()
-        .rfind(|line| line.starts_with("mod "))
-        .unwrap_or_default();
-    chapters.replacen(last, &format!("{last}\nmod {snake};"), 1)
+        .find(|other| other.starts_with("mod ") && **other > *line);
+    match next {
+        Some(next) => chapters.replacen(next, &format!("{line}\n{next}"), 1),
+        None => {
+            let last = chapters.lines().rfind(|other| other.starts_with("mod "));
+            let last = last.unwrap_or_default();
+            chapters.replacen(last, &format!("{last}\n{line}"), 1)
+        }
+    }
 }
 
 /// Lets cargo write the new package into `Cargo.lock`, and nothing else there.

@@ -228,7 +228,8 @@ fn new_chapter_keeps_all_rules_and_its_listing_passes() -> Result<()> {
     }
     let root = copy.workspace.root();
     ensure!(read(&root.join("src/SUMMARY.md"))?.contains("[Tide table](tide-table.md)"));
-    ensure!(read(&root.join("tests/chapters/main.rs"))?.contains("mod tide_table;"));
+    let modules = read(&root.join("tests/chapters/main.rs"))?;
+    ensure!(modules.contains("mod tide_table;\nmod transport_security;"));
     ensure!(read(&root.join("tests/chapters/tide_table.rs"))?.contains("\"tide-table\""));
     let problems = copy.problems()?;
     ensure!(problems.is_empty(), "{problems}");
