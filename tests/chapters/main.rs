@@ -13,6 +13,7 @@ mod manual_service;
 mod metadata;
 mod one_way_streams;
 mod other_languages;
+mod servers;
 mod service_discovery;
 mod setup;
 mod streaming;

@@ -135,6 +135,15 @@ impl Listing {
         Process::start(command)
     }
 
+    /// A command for a program, for a test that starts it in a way of its own.
+    ///
+    /// # Errors
+    ///
+    /// Lists the programs of the listing if it has none of that name.
+    pub fn command(&self, name: &str) -> Result<Command> {
+        self.built.bin(name)
+    }
+
     /// Starts a program that a test types into.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::{net::TcpListener, sync::oneshot, time};
+use tokio::net::TcpListener;
 use tonic::transport::{self, Identity, Server, ServerTlsConfig, server::TcpIncoming};
 
 use crate::{
@@ -20,6 +20,8 @@ pub mod discovery;
 pub mod es256;
 pub mod expiry;
 pub mod grant;
+pub mod health;
+pub mod incoming;
 pub mod issuer;
 pub mod jwks;
 pub mod layer;
@@ -27,6 +29,7 @@ pub mod login;
 pub mod policy;
 pub mod program;
 pub mod secrets;
+pub mod shutdown;
 pub mod token;
 pub mod tokens;
 
@@ -38,8 +41,16 @@ pub mod pb {
 /// Whom the tokens of this service are for: its name, and not where it listens.
 pub const AUDIENCE: &str = "https://accounts.example.com";
 
-/// How long the calls that are under way get to end once the server is told to.
-pub const DRAIN: Duration = Duration::from_secs(5);
+/// The largest request, in bytes. tonic's own limit is 4 MiB.
+pub const MAX_REQUEST_BYTES: usize = 4096;
+
+/// How many calls may be open on one connection. Further ones wait in the client.
+/// Together with `MAX_REQUEST_BYTES` this limits the memory that one connection
+/// can take; tonic sets no limit.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
+
+/// How long the open calls may take to end once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often an idle connection is asked whether the other end is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -50,7 +61,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 // ANCHOR: serve
 /// Serves `accounts` on `listener` to those whose tokens `verifier` takes, and its
 /// health to everybody, over TLS, until `shutdown` resolves and the calls that are
-/// under way have ended, after [`DRAIN`] at most.
+/// under way have ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///
@@ -66,40 +77,24 @@ pub async fn serve<A: AccountService>(
     reporter.set_serving::<AccountServiceServer<A>>().await;
     let server = Server::builder()
         .tls_config(ServerTlsConfig::new().identity(identity))?
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         // In front of every service, those too that somebody adds next year.
         .layer(AuthLayer::new(verifier, Policy::new(METHODS)))
-        .add_service(health)
-        .add_service(AccountServiceServer::new(accounts));
+        .add_service(health.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(
+            AccountServiceServer::new(accounts).max_decoding_message_size(MAX_REQUEST_BYTES),
+        );
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    drained(shutdown, |stop| {
-        server.serve_with_incoming_shutdown(incoming, async {
-            stop.await.ok();
-        })
+    let incoming = incoming::pause_on_errors(incoming);
+    let shutdown = async {
+        shutdown.await;
+        health::report_shutdown::<AccountServiceServer<A>>(reporter, Duration::ZERO).await;
+    };
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
     })
     .await
 }
 // ANCHOR_END: serve
-
-/// Runs a server that stops when it is told to, and waits for what is under way for
-/// [`DRAIN`] at most.
-async fn drained<S, E>(
-    shutdown: impl Future<Output = ()>,
-    server: impl FnOnce(oneshot::Receiver<()>) -> S,
-) -> Result<(), E>
-where
-    S: Future<Output = Result<(), E>>,
-{
-    let (tell, told) = oneshot::channel();
-    let late = async {
-        shutdown.await;
-        // The other end is in the server below: it is gone only if that is.
-        tell.send(()).ok();
-        time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        result = server(told) => result,
-        () = late => Ok(()),
-    }
-}

@@ -1,9 +1,6 @@
 //! What the programs of this crate have in common.
 
-use std::io;
-
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::SubscriberExt,
@@ -22,7 +19,10 @@ pub fn log(level: &str) -> anyhow::Result<()> {
     // At TRACE also what the libraries say, which is a lot.
     let ours = match level {
         LevelFilter::TRACE => Targets::new().with_default(level),
-        _ => Targets::new().with_target("authentication", level),
+        _ => Targets::new()
+            .with_target("authentication", level)
+            // The issuer's server logs here that it cannot accept connections.
+            .with_target("axum::serve", LevelFilter::ERROR),
     };
     // Whatever collects the lines adds the time: journald, or a container's runtime.
     let lines = tracing_subscriber::fmt::layer()
@@ -30,23 +30,4 @@ pub fn log(level: &str) -> anyhow::Result<()> {
         .with_target(false);
     tracing_subscriber::registry().with(lines).with(ours).init();
     Ok(())
-}
-
-/// Resolves at Ctrl-C, or when the system asks the process to end.
-///
-/// The call itself installs the handlers, and not the first poll of what it
-/// returns: a signal that came in between would kill the process.
-///
-/// # Errors
-///
-/// Fails if the system refuses the handlers.
-pub fn shutdown() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }

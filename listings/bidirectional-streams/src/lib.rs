@@ -5,14 +5,16 @@
 
 use std::time::Duration;
 
-use tokio::{net::TcpListener, time};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{self, Server, server::TcpIncoming};
 
 use crate::{pb::chat_service_server::ChatServiceServer, service::Chat};
 
+pub mod incoming;
 pub mod seats;
 pub mod service;
+pub mod shutdown;
 
 /// What the build script generated from `chat/v1/chat.proto`.
 pub mod pb {
@@ -45,8 +47,8 @@ pub const STREAM_WINDOW_BYTES: u32 = 16 * 1024;
 /// up would hold up the others.
 pub const CONNECTION_WINDOW_BYTES: u32 = MAX_STREAMS_PER_CONNECTION * STREAM_WINDOW_BYTES;
 
-/// How long a server that was told to stop waits for the calls that do not end.
-pub const DRAIN: Duration = Duration::from_secs(5);
+/// How long the open calls may take to end once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often an idle connection is asked whether the other end is still there.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -57,17 +59,18 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves chats on `listener` until `shutdown` resolves. Those that are under
 /// way then end with `UNAVAILABLE`, or
-/// after [`DRAIN`] if their clients do not read it.
+/// after [`DRAIN_TIMEOUT`] if their clients do not read it.
 ///
 /// # Errors
 ///
-/// Fails if the transport does, for instance when connections can no longer be
-/// accepted.
+/// tonic can return an error, but this server gives it no reason to: what goes
+/// wrong on a connection ends that connection only.
 pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), transport::Error> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = incoming::pause_on_errors(incoming);
     let stopping = CancellationToken::new();
     let chat = Chat::new(stopping.clone());
     let service = ChatServiceServer::new(chat).max_decoding_message_size(MAX_REQUEST_BYTES);
@@ -78,19 +81,14 @@ pub async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(service)
-        .serve_with_incoming_shutdown(incoming, async {
-            shutdown.await;
-            stopping.cancel();
-        });
-    let drained = async {
-        stopping.cancelled().await;
-        // A client that does not read cannot be told: its call ends with the
-        // runtime.
-        time::sleep(DRAIN).await;
+        .add_service(service);
+    let shutdown = async {
+        shutdown.await;
+        // A stream may stay open indefinitely: tell each call to end.
+        stopping.cancel();
     };
-    tokio::select! {
-        result = server => result,
-        () = drained => Ok(()),
-    }
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await
 }

@@ -1,12 +1,10 @@
 //! `bidirectional-streams-server [ADDRESS]` serves chats until Ctrl-C.
 
-use std::{env, io};
+use std::env;
 
 use anyhow::Context;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use bidirectional_streams::shutdown;
+use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -17,27 +15,12 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
 
-    // Whoever reads this line may connect at once, or press Ctrl-C: the socket
-    // is bound, and the kernel queues the connections that come before `serve`.
+    // From here on a client may connect, and you may press Ctrl-C: the socket is
+    // bound, and the kernel queues connections that arrive before `serve` runs.
     println!("listening on {}", listener.local_addr()?);
 
     bidirectional_streams::serve(listener, shutdown).await?;
     Ok(())
-}
-
-/// Resolves at Ctrl-C, or when the system asks the process to end.
-///
-/// The call itself installs the handlers, and not the first poll of what it
-/// returns: a signal that came in between would kill the process.
-fn shutdown() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }

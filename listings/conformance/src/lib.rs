@@ -2,11 +2,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot},
-    time,
-};
+use tokio::{net::TcpListener, sync::mpsc, time};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{
     Code, Request, Response, Status, Streaming,
@@ -29,6 +25,8 @@ use crate::{
 pub mod cases;
 pub mod echo;
 pub mod flags;
+pub mod incoming;
+pub mod shutdown;
 
 /// What the build script generated from `grpc/testing/test.proto`.
 pub mod pb {
@@ -39,8 +37,11 @@ pub mod pb {
 /// default limit.
 pub const MAX_PAYLOAD: usize = 4_000_000;
 
-/// How long the calls that are under way get to end once the server is told to.
-pub const DRAIN: Duration = Duration::from_secs(5);
+/// How many calls may be open on one connection. Further ones wait in the client.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 100;
+
+/// How long the open calls may take to end once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Responses that wait for room on the connection, for each stream.
 const WAITING: usize = 8;
@@ -225,12 +226,12 @@ fn payload(size: i32) -> Result<Payload, Status> {
 
 // ANCHOR: serve
 /// Serves the test service on `listener` until `shutdown` resolves, and returns when
-/// the calls that are under way have ended, after [`DRAIN`] at most.
+/// the calls that are under way have ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///
-/// Fails if the transport does, for instance when connections can no longer be
-/// accepted.
+/// tonic can return an error, but this server gives it no reason to: what goes
+/// wrong on a connection ends that connection only.
 pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
@@ -239,24 +240,15 @@ pub async fn serve(
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let (stop, stopped) = oneshot::channel();
+    let incoming = incoming::pause_on_errors(incoming);
     let server = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .layer(tower::layer::layer_fn(Echo::new))
         .layer(MapRequestLayer::new(note_flags))
-        .add_service(service)
-        .serve_with_incoming_shutdown(incoming, async {
-            shutdown.await;
-            // The other end is below: it is gone only if the server is.
-            stop.send(()).ok();
-        });
-    let drained = async {
-        if stopped.await.is_ok() {
-            time::sleep(DRAIN).await;
-        }
-    };
-    tokio::select! {
-        result = server => result,
-        () = drained => Ok(()),
-    }
+        .add_service(service);
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await
 }
 // ANCHOR_END: serve

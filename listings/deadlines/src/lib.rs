@@ -3,7 +3,7 @@
 
 use std::{io, time::Duration};
 
-use tokio::{net::TcpListener, sync::oneshot, time};
+use tokio::net::TcpListener;
 use tokio_stream::StreamExt;
 use tonic::{
     service::LayerExt,
@@ -17,10 +17,13 @@ use crate::{
 
 pub mod deadline;
 pub mod grpc_timeout;
+pub mod health;
+pub mod incoming;
 pub mod layer;
 pub mod link;
 pub mod patience;
 pub mod program;
+pub mod shutdown;
 
 /// What the build script generated from `order/v1/order.proto`.
 pub mod pb {
@@ -30,8 +33,16 @@ pub mod pb {
 /// How long a call may take. Those that say nothing get this.
 pub const AT_MOST: Duration = Duration::from_secs(10);
 
-/// How long the calls that are under way get to end once the server is told to.
-pub const DRAIN: Duration = Duration::from_secs(5);
+/// The largest request, in bytes. tonic's own limit is 4 MiB.
+pub const MAX_REQUEST_BYTES: usize = 4096;
+
+/// How many calls may be open on one connection. Further ones wait in the client.
+/// Together with `MAX_REQUEST_BYTES` this limits the memory that one connection
+/// can take; tonic sets no limit.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
+
+/// How long the open calls may take to end once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often an idle connection is asked whether the other end is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -44,12 +55,12 @@ const SILENCE: Duration = Duration::from_secs(20);
 
 // ANCHOR: serve
 /// Serves `link` on `listener`, and its health, until `shutdown` resolves and the
-/// calls that are under way have ended, after [`DRAIN`] at most.
+/// calls that are under way have ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///
-/// Fails if the transport does, for instance when connections can no longer be
-/// accepted.
+/// tonic can return an error, but this server gives it no reason to: what goes
+/// wrong on a connection ends that connection only.
 pub async fn serve(
     listener: TcpListener,
     link: Link,
@@ -57,30 +68,25 @@ pub async fn serve(
 ) -> Result<(), transport::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<OrderServiceServer<Link>>().await;
-    // For one service: whoever watches the health does so for longer.
-    let orders = DeadlineLayer { at_most: AT_MOST }.named_layer(OrderServiceServer::new(link));
-    let incoming = TcpIncoming::from(listener)
-        .with_nodelay(Some(true))
-        .map(|connection| Ok::<_, io::Error>(Patience::new(connection?, SILENCE)));
-    let (stop, stopped) = oneshot::channel();
+    let orders = OrderServiceServer::new(link).max_decoding_message_size(MAX_REQUEST_BYTES);
+    // For one service: a watch of the health may last longer.
+    let orders = DeadlineLayer { at_most: AT_MOST }.named_layer(orders);
     let server = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(health)
-        .add_service(orders)
-        .serve_with_incoming_shutdown(incoming, async {
-            shutdown.await;
-            // The other end is below: it is gone only if the server is.
-            stop.send(()).ok();
-        });
-    let drained = async {
-        if stopped.await.is_ok() {
-            time::sleep(DRAIN).await;
-        }
+        .add_service(health.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(orders);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = incoming::pause_on_errors(incoming)
+        .map(|connection| Ok::<_, io::Error>(Patience::new(connection?, SILENCE)));
+    let shutdown = async {
+        shutdown.await;
+        health::report_shutdown::<OrderServiceServer<Link>>(reporter, Duration::ZERO).await;
     };
-    tokio::select! {
-        result = server => result,
-        () = drained => Ok(()),
-    }
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await
 }
 // ANCHOR_END: serve

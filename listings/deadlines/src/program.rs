@@ -1,8 +1,5 @@
 //! What the programs of this crate have in common.
 
-use std::io;
-
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::SubscriberExt,
@@ -17,23 +14,4 @@ pub fn log() {
         .without_time()
         .with_target(false);
     tracing_subscriber::registry().with(lines).with(ours).init();
-}
-
-/// Resolves at Ctrl-C, or when the system asks the process to end.
-///
-/// The call itself installs the handlers, and not the first poll of what it
-/// returns: a signal that came in between would kill the process.
-///
-/// # Errors
-///
-/// Fails if the system refuses the handlers.
-pub fn shutdown() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }

@@ -4,7 +4,7 @@
 use std::{env, time::Duration};
 
 use anyhow::Context;
-use deadlines::{link::Link, pb::order_service_client::OrderServiceClient, program};
+use deadlines::{link::Link, pb::order_service_client::OrderServiceClient, program, shutdown};
 use tokio::net::TcpListener;
 use tonic::transport::Endpoint;
 
@@ -40,10 +40,10 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = program::shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
 
-    // Whoever reads this line may connect at once, or press Ctrl-C: the socket
-    // is bound, and the kernel queues the connections that come before `serve`.
+    // From here on a client may connect, and you may press Ctrl-C: the socket is
+    // bound, and the kernel queues connections that arrive before `serve` runs.
     println!("listening on {}", listener.local_addr()?);
 
     deadlines::serve(listener, link, shutdown).await?;

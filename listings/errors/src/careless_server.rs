@@ -5,12 +5,13 @@ use std::env;
 
 use anyhow::Context;
 use errors::{
+    DRAIN_TIMEOUT, incoming,
     pb::{
         CreatePeopleRequest, CreatePeopleResponse, GetPersonRequest, GetPersonResponse, Person,
         person_service_server::{PersonService, PersonServiceServer},
     },
     people::People,
-    program,
+    shutdown,
 };
 use prost::Message;
 use tokio::{fs, net::TcpListener};
@@ -29,13 +30,15 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(&address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = program::shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
     println!("listening on {}", listener.local_addr()?);
 
-    Server::builder()
-        .add_service(PersonServiceServer::new(Careless { people }))
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener), shutdown)
-        .await?;
+    let server = Server::builder().add_service(PersonServiceServer::new(Careless { people }));
+    let incoming = incoming::pause_on_errors(TcpIncoming::from(listener));
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::{net::TcpListener, sync::oneshot, time};
+use tokio::net::TcpListener;
 use tonic::transport::{self, Server, server::TcpIncoming};
 
 use crate::{pb::person_service_server::PersonServiceServer, people::People, registry::Registry};
@@ -11,6 +11,8 @@ use crate::{pb::person_service_server::PersonServiceServer, people::People, regi
 pub mod call_error;
 pub mod details;
 pub mod error;
+pub mod health;
+pub mod incoming;
 pub mod language;
 pub mod malformed;
 pub mod people;
@@ -18,14 +20,23 @@ pub mod program;
 pub mod quota;
 pub mod registry;
 pub mod retry;
+pub mod shutdown;
 
 /// What the build script generated from `person/v1/`.
 pub mod pb {
     tonic::include_proto!("person.v1");
 }
 
-/// How long the calls that are under way get to end once the server is told to.
-pub const DRAIN: Duration = Duration::from_secs(5);
+/// The largest request, in bytes. tonic's own limit is 4 MiB.
+pub const MAX_REQUEST_BYTES: usize = 4096;
+
+/// How many calls may be open on one connection. Further ones wait in the client.
+/// Together with `MAX_REQUEST_BYTES` this limits the memory that one connection
+/// can take; tonic sets no limit.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
+
+/// How long the open calls may take to end once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often an idle connection is asked whether the other end is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -34,12 +45,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves the registry on `listener`, and its health, until `shutdown` resolves
-/// and the calls that are under way have ended, after [`DRAIN`] at most.
+/// and the calls that are under way have ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///
-/// Fails if the transport does, for instance when connections can no longer be
-/// accepted.
+/// tonic can return an error, but this server gives it no reason to: what goes
+/// wrong on a connection ends that connection only.
 pub async fn serve(
     listener: TcpListener,
     people: People,
@@ -49,27 +60,22 @@ pub async fn serve(
     reporter
         .set_serving::<PersonServiceServer<Registry>>()
         .await;
-    let (stop, stopped) = oneshot::channel();
+    let registry = PersonServiceServer::new(Registry::new(people))
+        .max_decoding_message_size(MAX_REQUEST_BYTES);
     let server = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(health)
-        .add_service(PersonServiceServer::new(Registry::new(people)))
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            async {
-                shutdown.await;
-                // The other end is below: it is gone only if the server is.
-                stop.send(()).ok();
-            },
-        );
-    let drained = async {
-        if stopped.await.is_ok() {
-            time::sleep(DRAIN).await;
-        }
+        .add_service(health.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(registry);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = incoming::pause_on_errors(incoming);
+    let shutdown = async {
+        shutdown.await;
+        health::report_shutdown::<PersonServiceServer<Registry>>(reporter, Duration::ZERO).await;
     };
-    tokio::select! {
-        result = server => result,
-        () = drained => Ok(()),
-    }
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await
 }

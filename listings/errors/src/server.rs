@@ -3,7 +3,7 @@
 use std::env;
 
 use anyhow::Context;
-use errors::{people::People, program};
+use errors::{people::People, program, shutdown};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -17,10 +17,10 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(&address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = program::shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
 
-    // Whoever reads this line may connect at once, or press Ctrl-C: the socket
-    // is bound, and the kernel queues the connections that come before `serve`.
+    // From here on a client may connect, and you may press Ctrl-C: the socket is
+    // bound, and the kernel queues connections that arrive before `serve` runs.
     println!("listening on {}", listener.local_addr()?);
 
     errors::serve(listener, people, shutdown).await?;

@@ -13,6 +13,9 @@ use crate::pb::{
     greeter_service_server::{GreeterService, GreeterServiceServer},
 };
 
+pub mod incoming;
+pub mod shutdown;
+
 // ANCHOR: pb
 /// What the build script generated from `hello/v1/hello.proto`.
 pub mod pb {
@@ -24,9 +27,22 @@ pub mod pb {
 /// The longest name that is greeted, in characters (Unicode scalar values).
 pub const MAX_NAME_CHARS: usize = 64;
 
-/// How long one call may take. A peer that stalls half-way through its request
-/// is given up after this, so it cannot hold up a shutdown for ever.
+/// How long one call may take until its response begins. A client that stalls
+/// half-way through its request is given up after this time.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the open calls may take to end once the server is told to stop. As
+/// long as a call may take, so that none is cut short.
+pub const DRAIN_TIMEOUT: Duration = CALL_TIMEOUT;
+
+/// The largest request, in bytes: the name, four bytes for each character, with
+/// room to spare. tonic's own limit is 4 MiB.
+pub const MAX_REQUEST_BYTES: usize = 4096;
+
+/// How many calls may be open on one connection. Further ones wait in the client.
+/// Together with `MAX_REQUEST_BYTES` this limits the memory that one connection
+/// can take; tonic sets no limit.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 // ANCHOR_END: limits
 
 // ANCHOR: service
@@ -67,13 +83,13 @@ fn check_name(name: &str) -> Result<(), Status> {
 // ANCHOR_END: check
 
 // ANCHOR: serve
-/// Serves the greeter on `listener` until `shutdown` resolves, then finishes
-/// the calls that are under way.
+/// Serves the greeter on `listener` until `shutdown` resolves, then finishes the
+/// calls that are in progress, within [`DRAIN_TIMEOUT`].
 ///
 /// # Errors
 ///
-/// Fails if the transport does, for instance when connections can no longer be
-/// accepted.
+/// tonic can return an error, but this server gives it no reason to: what goes
+/// wrong on a connection ends that connection only.
 pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
@@ -81,11 +97,16 @@ pub async fn serve(
     // Nagle's algorithm would hold small messages back: a listener of our own
     // has it on unless we say otherwise.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = incoming::pause_on_errors(incoming);
 
-    Server::builder()
+    let greeter = GreeterServiceServer::new(Greeter).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let server = Server::builder()
         .timeout(CALL_TIMEOUT)
-        .add_service(GreeterServiceServer::new(Greeter))
-        .serve_with_incoming_shutdown(incoming, shutdown)
-        .await
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .add_service(greeter);
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await
 }
 // ANCHOR_END: serve

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::{net::TcpListener, sync::oneshot, time};
+use tokio::net::TcpListener;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{self, Server, server::TcpIncoming};
 
 use crate::{
@@ -11,11 +12,14 @@ use crate::{
 };
 
 pub mod callers;
+pub mod health;
+pub mod incoming;
 pub mod keys;
 pub mod log;
 pub mod messages;
 pub mod program;
 pub mod registry;
+pub mod shutdown;
 pub mod stack;
 
 /// What the build script generated from `person/v1/person.proto`.
@@ -23,8 +27,16 @@ pub mod pb {
     tonic::include_proto!("person.v1");
 }
 
-/// How long the calls that are under way get to end once the server is told to.
-pub const DRAIN: Duration = Duration::from_secs(5);
+/// The largest request, in bytes. tonic's own limit is 4 MiB.
+pub const MAX_REQUEST_BYTES: usize = 4096;
+
+/// How many calls may be open on one connection. Further ones wait in the client.
+/// Together with `MAX_REQUEST_BYTES` this limits the memory that one connection
+/// can take; tonic sets no limit.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
+
+/// How long the open calls may take to end once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often an idle connection is asked whether the other end is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -35,12 +47,12 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 // ANCHOR: serve
 /// Serves the registry on `listener` to `callers`, and its health to everybody,
 /// until `shutdown` resolves and the calls that are under way have ended, after
-/// [`DRAIN`] at most.
+/// [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///
-/// Fails if the transport does, for instance when connections can no longer be
-/// accepted.
+/// tonic can return an error, but this server gives it no reason to: what goes
+/// wrong on a connection ends that connection only.
 pub async fn serve(
     listener: TcpListener,
     callers: Callers,
@@ -50,45 +62,24 @@ pub async fn serve(
     reporter
         .set_serving::<PersonServiceServer<Registry>>()
         .await;
-    let people = PersonServiceServer::with_interceptor(Registry::default(), callers);
+    let people =
+        PersonServiceServer::new(Registry::default()).max_decoding_message_size(MAX_REQUEST_BYTES);
     let server = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .layer(LogLayer) // for every service of this server
-        .add_service(health)
-        .add_service(people);
+        .add_service(health.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(InterceptedService::new(people, callers));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    drained(shutdown, |stop| {
-        server.serve_with_incoming_shutdown(incoming, async {
-            stop.await.ok();
-        })
+    let incoming = incoming::pause_on_errors(incoming);
+    let shutdown = async {
+        shutdown.await;
+        health::report_shutdown::<PersonServiceServer<Registry>>(reporter, Duration::ZERO).await;
+    };
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
     })
     .await
 }
 // ANCHOR_END: serve
-
-/// Runs a server that stops when it is told to, and waits for its calls for
-/// [`DRAIN`] at most.
-///
-/// # Errors
-///
-/// Fails if the server does.
-pub async fn drained<S>(
-    shutdown: impl Future<Output = ()>,
-    server: impl FnOnce(oneshot::Receiver<()>) -> S,
-) -> Result<(), transport::Error>
-where
-    S: Future<Output = Result<(), transport::Error>>,
-{
-    let (tell, told) = oneshot::channel();
-    let late = async {
-        shutdown.await;
-        // The other end is in the server below: it is gone only if that is.
-        tell.send(()).ok();
-        time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        result = server(told) => result,
-        () = late => Ok(()),
-    }
-}

@@ -5,14 +5,14 @@ use std::{env, pin::Pin};
 
 use anyhow::{Context, bail};
 use interceptors::{
-    drained,
+    DRAIN_TIMEOUT, incoming,
     log::LogLayer,
     pb::{
         CreatePeopleRequest, CreatePeopleResponse, GetPersonRequest, GetPersonResponse,
         ListPeopleRequest, ListPeopleResponse, LookUpPeopleRequest, LookUpPeopleResponse,
         person_service_server::{PersonService, PersonServiceServer},
     },
-    program,
+    program, shutdown,
     stack::panicked,
 };
 use tokio::net::TcpListener;
@@ -37,19 +37,16 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(&address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = program::shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
 
-    // Whoever reads this line may connect at once, or press Ctrl-C: the socket
-    // is bound, and the kernel queues the connections that come before `serve`.
+    // From here on a client may connect, and you may press Ctrl-C: the socket is
+    // bound, and the kernel queues connections that arrive before `serve` runs.
     println!("listening on {}", listener.local_addr()?);
 
     let people = PersonServiceServer::new(Careless);
     let mut server = Server::builder().layer(LogLayer);
-    let incoming = TcpIncoming::from(listener);
-    drained(shutdown, async |stop| {
-        let stop = async {
-            stop.await.ok();
-        };
+    let incoming = incoming::pause_on_errors(TcpIncoming::from(listener));
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, async |stop| {
         if caught {
             let mut server = server.layer(CatchPanicLayer::custom(panicked));
             let server = server.add_service(people);

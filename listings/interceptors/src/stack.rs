@@ -1,6 +1,6 @@
 //! The registry behind layers that others wrote, and keep.
 
-use std::{any::Any, path::PathBuf};
+use std::{any::Any, path::PathBuf, time::Duration};
 
 use http::{
     HeaderName,
@@ -23,8 +23,9 @@ use tower_http::{
 use tracing::{Level, Span};
 
 use crate::{
-    KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, callers::API_KEY, drained, keys::KeyLayer,
-    pb::person_service_server::PersonServiceServer, registry::Registry,
+    DRAIN_TIMEOUT, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_REQUEST_BYTES,
+    MAX_STREAMS_PER_CONNECTION, callers::API_KEY, health, incoming, keys::KeyLayer,
+    pb::person_service_server::PersonServiceServer, registry::Registry, shutdown,
 };
 
 // ANCHOR: serve
@@ -44,8 +45,10 @@ pub async fn serve(
         .set_serving::<PersonServiceServer<Registry>>()
         .await;
     // For one service: the layer keeps its name, by which calls find it.
-    let people = PersonServiceServer::new(Registry::default());
+    let people =
+        PersonServiceServer::new(Registry::default()).max_decoding_message_size(MAX_REQUEST_BYTES);
     let server = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         // First of all: whoever prints these from here on prints `Sensitive`.
@@ -66,14 +69,17 @@ pub async fn serve(
         .layer(PropagateRequestIdLayer::x_request_id())
         // Behind the trace, which so sees what a panic became.
         .layer(CatchPanicLayer::custom(panicked))
-        .add_service(health)
+        .add_service(health.max_decoding_message_size(MAX_REQUEST_BYTES))
         // For this service alone, and under its name.
         .add_service(KeyLayer::new(keys).named_layer(people));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    drained(shutdown, |stop| {
-        server.serve_with_incoming_shutdown(incoming, async {
-            stop.await.ok();
-        })
+    let incoming = incoming::pause_on_errors(incoming);
+    let shutdown = async {
+        shutdown.await;
+        health::report_shutdown::<PersonServiceServer<Registry>>(reporter, Duration::ZERO).await;
+    };
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
     })
     .await
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::{net::TcpListener, sync::oneshot, time};
+use tokio::net::TcpListener;
 use tonic::{
     server::NamedService,
     transport::{self, Server, server::TcpIncoming},
@@ -15,8 +15,11 @@ pub mod backend;
 pub mod balanced;
 pub mod channels;
 pub mod greeter;
+pub mod health;
+pub mod incoming;
 pub mod policy;
 pub mod program;
+pub mod shutdown;
 
 /// What the build script generated from `hello/v1/hello.proto`.
 pub mod pb {
@@ -30,8 +33,16 @@ pub const SERVICE: &str = <GreeterServiceServer<Greeter> as NamedService>::NAME;
 /// heard of it.
 pub const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How long the calls that are under way then get to end.
-pub const DRAIN: Duration = Duration::from_secs(5);
+/// The largest request, in bytes. tonic's own limit is 4 MiB.
+pub const MAX_REQUEST_BYTES: usize = 4096;
+
+/// How many calls may be open on one connection. Further ones wait in the client.
+/// Together with `MAX_REQUEST_BYTES` this limits the memory that one connection
+/// can take; tonic sets no limit.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
+
+/// How long the open calls may take to end once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often an idle connection is asked whether the other end is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -42,47 +53,36 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 // ANCHOR: serve
 /// Serves the greeter on `listener`, and its health. Once `shutdown` resolves it says
 /// that it does not serve any more, goes on for [`FAREWELL`], and ends when the calls
-/// that are under way have ended, after [`DRAIN`] at most.
+/// that are under way have ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///
-/// Fails if the transport does, for instance when connections can no longer be
-/// accepted.
+/// tonic can return an error, but this server gives it no reason to: what goes
+/// wrong on a connection ends that connection only.
 pub async fn serve(
     listener: TcpListener,
     greeter: Greeter,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), transport::Error> {
-    let (mut reporter, health) = tonic_health::server::health_reporter();
+    let (reporter, health) = tonic_health::server::health_reporter();
     let serving = ServingStatus::Serving;
     reporter.set_service_status(SERVICE, serving).await;
-    let (stop, stopped) = oneshot::channel();
+    let greeter = GreeterServiceServer::new(greeter).max_decoding_message_size(MAX_REQUEST_BYTES);
     let server = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(health)
-        .add_service(GreeterServiceServer::new(greeter))
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            async {
-                shutdown.await;
-                let leaving = ServingStatus::NotServing;
-                reporter.set_service_status(SERVICE, leaving).await;
-                time::sleep(FAREWELL).await;
-                // Those who watch it would be waited for, as for any other call.
-                reporter.clear_service_status(SERVICE).await;
-                // The other end is below: it is gone only if the server is.
-                stop.send(()).ok();
-            },
-        );
-    let drained = async {
-        if stopped.await.is_ok() {
-            time::sleep(DRAIN).await;
-        }
+        .add_service(health.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(greeter);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = incoming::pause_on_errors(incoming);
+    let shutdown = async {
+        shutdown.await;
+        health::report_shutdown::<GreeterServiceServer<Greeter>>(reporter, FAREWELL).await;
     };
-    tokio::select! {
-        result = server => result,
-        () = drained => Ok(()),
-    }
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await
 }
 // ANCHOR_END: serve

@@ -4,7 +4,7 @@
 use std::{env, time::Duration};
 
 use anyhow::Context;
-use load_balancing::{greeter::Greeter, program};
+use load_balancing::{greeter::Greeter, program, shutdown};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -21,11 +21,11 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = program::shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
     let here = listener.local_addr()?.to_string();
 
-    // Whoever reads this line may connect at once, or press Ctrl-C: the socket
-    // is bound, and the kernel queues the connections that come before `serve`.
+    // From here on a client may connect, and you may press Ctrl-C: the socket is
+    // bound, and the kernel queues connections that arrive before `serve` runs.
     println!("listening on {here}");
 
     let takes = Duration::from_millis(milliseconds);

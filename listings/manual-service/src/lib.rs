@@ -14,8 +14,10 @@ use crate::{
     messages::{SayHelloRequest, SayHelloResponse},
 };
 
+pub mod incoming;
 pub mod json;
 pub mod messages;
+pub mod shutdown;
 
 // ANCHOR: generated
 /// What the build script generated from its own description.
@@ -35,9 +37,18 @@ pub const MAX_NAME_CHARS: usize = 64;
 /// times as long. That is a header, and tonic's client takes 16 KiB of headers.
 pub const MAX_REQUEST_BYTES: usize = 1024;
 
-/// How long one call may take. A peer that stalls half-way through its request
-/// is given up after this, so it cannot hold up a shutdown for ever.
+/// How many calls may be open on one connection. Further ones wait in the client.
+/// Together with `MAX_REQUEST_BYTES` this limits the memory that one connection
+/// can take; tonic sets no limit.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
+
+/// How long one call may take until its response begins. A client that stalls
+/// half-way through its request is given up after this time.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the open calls may take to end once the server is told to stop. As
+/// long as a call may take, so that none is cut short.
+pub const DRAIN_TIMEOUT: Duration = CALL_TIMEOUT;
 // ANCHOR_END: limits
 
 /// The service. It has no state, so one value serves every call.
@@ -79,8 +90,8 @@ fn check_name(name: &str) -> Result<(), Status> {
 ///
 /// # Errors
 ///
-/// Fails if the transport does, for instance when connections can no longer be
-/// accepted.
+/// tonic can return an error, but this server gives it no reason to: what goes
+/// wrong on a connection ends that connection only.
 pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
@@ -88,12 +99,15 @@ pub async fn serve(
     // Nagle's algorithm would hold small messages back: a listener of our own
     // has it on unless we say otherwise.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = incoming::pause_on_errors(incoming);
     let greeter = GreeterServiceServer::new(Greeter).max_decoding_message_size(MAX_REQUEST_BYTES);
-
-    Server::builder()
+    let server = Server::builder()
         .timeout(CALL_TIMEOUT)
-        .add_service(greeter)
-        .serve_with_incoming_shutdown(incoming, shutdown)
-        .await
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .add_service(greeter);
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await
 }
 // ANCHOR_END: serve

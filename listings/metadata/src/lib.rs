@@ -3,11 +3,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot},
-    time,
-};
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{
     Code, Request, Response, Status, Streaming,
@@ -28,6 +24,8 @@ use crate::{
 };
 
 pub mod customer;
+pub mod incoming;
+pub mod shutdown;
 pub mod trailers;
 
 /// What the build script generated from `till/v1/till.proto`.
@@ -38,8 +36,16 @@ pub mod pb {
 /// What the shop has, and what it costs in cents.
 pub const PRICES: [(&str, u64); 3] = [("bread", 320), ("milk", 145), ("茶", 480)];
 
-/// How long the calls that are under way get to end once the server is told to.
-pub const DRAIN: Duration = Duration::from_secs(5);
+/// The largest request, in bytes. tonic's own limit is 4 MiB.
+pub const MAX_REQUEST_BYTES: usize = 4096;
+
+/// How many calls may be open on one connection. Further ones wait in the client.
+/// Together with `MAX_REQUEST_BYTES` this limits the memory that one connection
+/// can take; tonic sets no limit.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
+
+/// How long the open calls may take to end once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often an idle connection is asked whether the other end is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -241,39 +247,31 @@ fn price(article: &str) -> Result<u64, Status> {
 
 // ANCHOR: serve
 /// Serves the till on `listener` until `shutdown` resolves, and returns when the
-/// calls that are under way have ended, after [`DRAIN`] at most. Calls that are
+/// calls that are under way have ended, after [`DRAIN_TIMEOUT`] at most. Calls that are
 /// open then end with the runtime.
 ///
 /// # Errors
 ///
-/// Fails if the transport does, for instance when connections can no longer be
-/// accepted.
+/// tonic can return an error, but this server gives it no reason to: what goes
+/// wrong on a connection ends that connection only.
 pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), transport::Error> {
-    let till = MapResponseLayer::new(add_trailers).named_layer(TillServiceServer::new(Till));
+    let till = TillServiceServer::new(Till).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let till = MapResponseLayer::new(add_trailers).named_layer(till);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let (stop, stopped) = oneshot::channel();
+    let incoming = incoming::pause_on_errors(incoming);
     let server = Server::builder()
-        // Between messages nothing is sent, so a peer that has vanished would
-        // not be missed.
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        // Nothing is sent between messages, so without a keepalive the server
+        // would not notice that a client has vanished.
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(till)
-        .serve_with_incoming_shutdown(incoming, async {
-            shutdown.await;
-            // The other end is below: it is gone only if the server is.
-            stop.send(()).ok();
-        });
-    let drained = async {
-        if stopped.await.is_ok() {
-            time::sleep(DRAIN).await;
-        }
-    };
-    tokio::select! {
-        result = server => result,
-        () = drained => Ok(()),
-    }
+        .add_service(till);
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await
 }
 // ANCHOR_END: serve

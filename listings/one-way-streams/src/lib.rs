@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tokio::{net::TcpListener, time};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{self, Server, server::TcpIncoming};
 
@@ -14,8 +14,10 @@ use crate::{
     service::Post,
 };
 
+pub mod incoming;
 pub mod mailboxes;
 pub mod service;
+pub mod shutdown;
 
 /// What the build script generated from `message/v1/message.proto`.
 pub mod pb {
@@ -38,8 +40,8 @@ pub const STREAM_WINDOW_BYTES: u32 = 16 * 1024;
 /// up would hold up the others.
 pub const CONNECTION_WINDOW_BYTES: u32 = MAX_STREAMS_PER_CONNECTION * STREAM_WINDOW_BYTES;
 
-/// How long a server that was told to stop waits for the calls that do not end.
-pub const DRAIN: Duration = Duration::from_secs(5);
+/// How long the open calls may take to end once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often an idle connection is asked whether the other end is still there.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -51,18 +53,19 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 // ANCHOR: serve
 /// Serves mailboxes within `limits` on `listener` until `shutdown` resolves.
 /// Calls that are under way then end with `UNAVAILABLE`, or
-/// after [`DRAIN`] if their clients do not read it.
+/// after [`DRAIN_TIMEOUT`] if their clients do not read it.
 ///
 /// # Errors
 ///
-/// Fails if the transport does, for instance when connections can no longer be
-/// accepted.
+/// tonic can return an error, but this server gives it no reason to: what goes
+/// wrong on a connection ends that connection only.
 pub async fn serve(
     listener: TcpListener,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), transport::Error> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = incoming::pause_on_errors(incoming);
     let stopping = CancellationToken::new();
     let post = Post::new(Mailboxes::new(limits), stopping.clone());
     let service = MessageServiceServer::new(post).max_decoding_message_size(MAX_REQUEST_BYTES);
@@ -73,22 +76,15 @@ pub async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(service)
-        .serve_with_incoming_shutdown(incoming, async {
-            shutdown.await;
-            // The server waits for open calls without limit, and a stream may
-            // stay open for ever: tell each to end.
-            stopping.cancel();
-        });
-    let drained = async {
-        stopping.cancelled().await;
-        // A client that does not read cannot be told: its call ends with the
-        // runtime.
-        time::sleep(DRAIN).await;
+        .add_service(service);
+    let shutdown = async {
+        shutdown.await;
+        // A stream may stay open indefinitely: tell each call to end.
+        stopping.cancel();
     };
-    tokio::select! {
-        result = server => result,
-        () = drained => Ok(()),
-    }
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await
 }
 // ANCHOR_END: serve

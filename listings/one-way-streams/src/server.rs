@@ -2,14 +2,11 @@
 //! Ctrl-C. A receiver's stream is closed after IDLE seconds without a message;
 //! a mailbox holds so many MESSAGES.
 
-use std::{env, io, time::Duration};
+use std::{env, time::Duration};
 
 use anyhow::Context;
-use one_way_streams::mailboxes::Limits;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use one_way_streams::{mailboxes::Limits, shutdown};
+use tokio::net::TcpListener;
 
 // ANCHOR: main
 #[tokio::main]
@@ -32,25 +29,10 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(&address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
     println!("listening on {}", listener.local_addr()?);
 
     one_way_streams::serve(listener, limits, shutdown).await?;
     Ok(())
 }
 // ANCHOR_END: main
-
-/// Resolves at Ctrl-C, or when the system asks the process to end.
-///
-/// The call itself installs the handlers, and not the first poll of what it
-/// returns: a signal that came in between would kill the process.
-fn shutdown() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}

@@ -29,10 +29,10 @@ use service_discovery::{
     greeter::Greeter,
     name::{Known, Name},
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
-    program,
     registry::{Registration, Registry, memory::Memory},
     resolve,
     retry::retried,
+    shutdown,
     target::{Kind, Target},
 };
 use tempfile::TempDir;
@@ -440,7 +440,7 @@ async fn serve(registry: &str) -> Result<()> {
     else {
         bail!("`{registry}` is no registry");
     };
-    let shutdown = program::shutdown()?;
+    let shutdown = shutdown::signals()?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     println!("{address}");

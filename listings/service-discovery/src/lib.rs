@@ -2,11 +2,7 @@
 
 use std::{io, time::Duration};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::oneshot,
-    time,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_stream::Stream;
 use tonic::transport::{self, Server, server::Connected};
 
@@ -17,18 +13,28 @@ pub mod backoff;
 pub mod channel;
 pub mod dns;
 pub mod greeter;
+pub mod incoming;
 pub mod listen;
 pub mod name;
 pub mod program;
 pub mod registry;
 pub mod resolve;
 pub mod retry;
+pub mod shutdown;
 pub mod target;
 
 /// What the build script generated from `hello/v1/hello.proto`.
 pub mod pb {
     tonic::include_proto!("hello.v1");
 }
+
+/// The largest request, in bytes. tonic's own limit is 4 MiB.
+pub const MAX_REQUEST_BYTES: usize = 4096;
+
+/// How many calls may be open on one connection. Further ones wait in the client.
+/// Together with `MAX_REQUEST_BYTES` this limits the memory that one connection
+/// can take; tonic sets no limit.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
 /// How long one call may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,8 +43,8 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// has heard of it.
 pub const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How long the calls that are under way then get to end.
-pub const DRAIN: Duration = Duration::from_secs(5);
+/// How long the open calls may take to end once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often an idle connection is asked whether the other end is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -47,12 +53,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves the greeter to `incoming`, until `shutdown` resolves and the calls that are
-/// under way have ended, after [`DRAIN`] at most.
+/// under way have ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///
-/// Fails if the transport does, for instance when connections can no longer be
-/// accepted.
+/// tonic can return an error, but this server gives it no reason to: what goes
+/// wrong on a connection ends that connection only.
 pub async fn serve<C>(
     incoming: impl Stream<Item = io::Result<C>>,
     greeter: Greeter,
@@ -61,24 +67,16 @@ pub async fn serve<C>(
 where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    let (stop, stopped) = oneshot::channel();
+    let incoming = incoming::pause_on_errors(incoming);
+    let greeter = GreeterServiceServer::new(greeter).max_decoding_message_size(MAX_REQUEST_BYTES);
     let server = Server::builder()
         .timeout(CALL_TIMEOUT)
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(GreeterServiceServer::new(greeter))
-        .serve_with_incoming_shutdown(incoming, async {
-            shutdown.await;
-            // The other end is below: it is gone only if the server is.
-            stop.send(()).ok();
-        });
-    let drained = async {
-        if stopped.await.is_ok() {
-            time::sleep(DRAIN).await;
-        }
-    };
-    tokio::select! {
-        result = server => result,
-        () = drained => Ok(()),
-    }
+        .add_service(greeter);
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await
 }

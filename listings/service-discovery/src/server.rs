@@ -10,7 +10,7 @@ use service_discovery::{
     greeter::Greeter,
     listen, program,
     registry::Registration,
-    resolve,
+    resolve, shutdown,
     target::{Target, announced},
 };
 use tokio::{net::TcpListener, time};
@@ -30,12 +30,12 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = program::shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
     let bound = listener.local_addr()?;
     let here = announced(bound, args.get(2).copied()).map_err(Error::msg)?;
 
-    // Whoever reads this line may connect at once, or press Ctrl-C: the socket
-    // is bound, and the kernel queues the connections that come before `serve`.
+    // From here on a client may connect, and you may press Ctrl-C: the socket is
+    // bound, and the kernel queues connections that arrive before `serve` runs.
     println!("listening on {bound}");
 
     // ANCHOR: registered
@@ -73,7 +73,7 @@ fn register(registry: &str, here: SocketAddr) -> anyhow::Result<Registration> {
 async fn serve_unix(path: &str) -> anyhow::Result<()> {
     let (listener, _socket) =
         listen::unix(Path::new(path)).with_context(|| format!("cannot listen at {path}"))?;
-    let shutdown = program::shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
     println!("listening on unix:{path}");
 
     let here = format!("unix:{path}");

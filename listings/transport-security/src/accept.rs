@@ -24,10 +24,6 @@ pub const HANDSHAKE: Duration = Duration::from_secs(5);
 /// queue, where they hold no file of ours.
 pub const HANDSHAKES: usize = 256;
 
-/// How long to wait when the system has no more connections to give, since the
-/// process has too many files open for instance: it says so again at once.
-const PAUSE: Duration = Duration::from_secs(1);
-
 /// Whoever was refused and sends more than this, in bytes, is not read any more.
 const UNREAD: u64 = 64 * 1024;
 
@@ -38,17 +34,10 @@ pub fn accepted(
     incoming: impl Stream<Item = io::Result<TcpStream>>,
     config: watch::Receiver<Arc<ServerConfig>>,
 ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
-    let connections = incoming.then(|connection| async {
-        if let Err(error) = &connection {
-            tracing::error!(%error, "cannot accept");
-            time::sleep(PAUSE).await;
-        }
-        connection.ok()
-    });
-    let handshakes = connections.map(move |connection| {
+    let handshakes = incoming.map(move |connection| {
         let config = config.borrow().clone();
         async move {
-            let connection = connection?;
+            let connection = connection.ok()?;
             let from = connection.peer_addr();
             // A task of its own, so that all cores calculate. It ends in time.
             let handshake = tokio::spawn(handshake(connection, config)).await;

@@ -9,11 +9,12 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 use transport_security::{
+    DRAIN_TIMEOUT, incoming,
     pb::{
         SayHelloRequest, SayHelloResponse,
         greeter_service_server::{GreeterService, GreeterServiceServer},
     },
-    program,
+    shutdown,
 };
 
 #[tokio::main]
@@ -23,12 +24,14 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = program::shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
     println!("listening on {}", listener.local_addr()?);
-    Server::builder()
-        .add_service(GreeterServiceServer::new(Careless))
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener), shutdown)
-        .await?;
+    let server = Server::builder().add_service(GreeterServiceServer::new(Careless));
+    let incoming = incoming::pause_on_errors(TcpIncoming::from(listener));
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await?;
     Ok(())
 }
 

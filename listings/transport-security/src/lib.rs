@@ -3,11 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use rustls::ServerConfig;
-use tokio::{
-    net::TcpListener,
-    sync::{oneshot, watch},
-    time,
-};
+use tokio::{net::TcpListener, sync::watch};
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{self, Server, server::TcpIncoming};
 
 use crate::{greeter::Greeter, pb::greeter_service_server::GreeterServiceServer};
@@ -18,7 +15,9 @@ pub mod causes;
 pub mod connect;
 pub mod greeter;
 pub mod identity;
+pub mod incoming;
 pub mod program;
+pub mod shutdown;
 pub mod tls;
 
 /// What the build script generated from `hello/v1/hello.proto`.
@@ -26,11 +25,19 @@ pub mod pb {
     tonic::include_proto!("hello.v1");
 }
 
+/// The largest request, in bytes. tonic's own limit is 4 MiB.
+pub const MAX_REQUEST_BYTES: usize = 4096;
+
+/// How many calls may be open on one connection. Further ones wait in the client.
+/// Together with `MAX_REQUEST_BYTES` this limits the memory that one connection
+/// can take; tonic sets no limit.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
+
 /// How long one call may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the calls that are under way get to end once the server is told to.
-pub const DRAIN: Duration = Duration::from_secs(5);
+/// How long the open calls may take to end once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often an idle connection is asked whether the other end is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -41,38 +48,30 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 // ANCHOR: serve
 /// Serves the greeter on `listener`, over TLS alone and to clients with a certificate
 /// alone, until `shutdown` resolves and the calls that are under way have ended,
-/// after [`DRAIN`] at most.
+/// after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///
-/// Fails if the transport does, for instance when connections can no longer be
-/// accepted.
+/// tonic can return an error, but this server gives it no reason to: what goes
+/// wrong on a connection ends that connection only.
 pub async fn serve(
     listener: TcpListener,
     tls: watch::Receiver<Arc<ServerConfig>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), transport::Error> {
-    let greeter = GreeterServiceServer::with_interceptor(Greeter, identity::identify);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let (stop, stopped) = oneshot::channel();
+    let greeter = GreeterServiceServer::new(Greeter).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let greeter = InterceptedService::new(greeter, identity::identify);
     let server = Server::builder()
         .timeout(CALL_TIMEOUT)
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(greeter)
-        .serve_with_incoming_shutdown(accept::accepted(incoming, tls), async {
-            shutdown.await;
-            // The other end is below: it is gone only if the server is.
-            stop.send(()).ok();
-        });
-    let drained = async {
-        if stopped.await.is_ok() {
-            time::sleep(DRAIN).await;
-        }
-    };
-    tokio::select! {
-        result = server => result,
-        () = drained => Ok(()),
-    }
+        .add_service(greeter);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = accept::accepted(incoming::pause_on_errors(incoming), tls);
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await
 }
 // ANCHOR_END: serve

@@ -21,25 +21,6 @@ pub fn log() {
     tracing_subscriber::registry().with(lines).with(ours).init();
 }
 
-/// Resolves at Ctrl-C, or when the system asks the process to end.
-///
-/// The call itself installs the handlers, and not the first poll of what it
-/// returns: a signal that came in between would kill the process.
-///
-/// # Errors
-///
-/// Fails if the system refuses the handlers.
-pub fn shutdown() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
 // ANCHOR: reloading
 /// Reloads `tls` at each SIGHUP. What it returns has to be polled, and never ends.
 ///

@@ -7,7 +7,8 @@ use anyhow::Context;
 use tokio::{fs, net::TcpListener};
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming};
 use transport_security::{
-    greeter::Greeter, identity::identify, pb::greeter_service_server::GreeterServiceServer, program,
+    DRAIN_TIMEOUT, greeter::Greeter, identity::identify, incoming,
+    pb::greeter_service_server::GreeterServiceServer, program, shutdown,
 };
 
 #[tokio::main]
@@ -35,11 +36,13 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(&address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = program::shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
     println!("listening on {}", listener.local_addr()?);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    server
-        .serve_with_incoming_shutdown(incoming, shutdown)
-        .await?;
+    let incoming = incoming::pause_on_errors(incoming);
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
+        server.serve_with_incoming_shutdown(incoming, stop)
+    })
+    .await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::{env, io, path::Path, sync::Arc, thread, time::Duration};
 use anyhow::{Context, ensure};
 use authentication::{
     issuer::{self, Issuer, Settings},
-    program, secrets,
+    program, secrets, shutdown,
 };
 use tokio::net::TcpListener;
 
@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
         services: vec![secret("teller", "secret")?],
         people: vec![secret("jack", "password")?, secret("李雷", "password")?],
     })?);
-    let shutdown = program::shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
     println!("listening on {address}");
 
     let commanded = Arc::clone(&issuer);

@@ -11,7 +11,7 @@ use authentication::{
     certificates,
     discovery::{Discovery, http_client},
     jwks::{Freshness, Keys},
-    program,
+    program, shutdown,
     token::Verifier,
 };
 use tokio::net::TcpListener;
@@ -53,10 +53,10 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = program::shutdown().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
 
-    // Whoever reads this line may connect at once, or press Ctrl-C: the socket
-    // is bound, and the kernel queues the connections that come before `serve`.
+    // From here on a client may connect, and you may press Ctrl-C: the socket is
+    // bound, and the kernel queues connections that arrive before `serve` runs.
     println!("listening on {}", listener.local_addr()?);
 
     authentication::serve(listener, identity, verifier, accounts, shutdown)

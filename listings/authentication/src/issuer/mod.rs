@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{AUDIENCE, issuer::keys::SigningKeys, secrets};
+use crate::{AUDIENCE, DRAIN_TIMEOUT, issuer::keys::SigningKeys, secrets, shutdown};
 
 mod authorize;
 mod grants;
@@ -122,12 +122,12 @@ impl Issuer {
     }
 }
 
-/// Serves the issuer on `listener` until `shutdown` resolves and what is under way has
-/// ended, after [`crate::DRAIN`] at most.
+/// Serves the issuer on `listener` until `shutdown` resolves, then finishes the
+/// requests that are in progress, within [`DRAIN_TIMEOUT`].
 ///
 /// # Errors
 ///
-/// Fails if connections can no longer be accepted.
+/// axum returns none: it waits and tries again when it cannot accept.
 pub async fn serve(
     listener: TcpListener,
     issuer: Arc<Issuer>,
@@ -139,13 +139,9 @@ pub async fn serve(
         .route("/authorize", get(authorize::page).post(authorize::log_in))
         .route("/token", post(token::token))
         .with_state(issuer);
-    crate::drained(shutdown, |stop| {
+    shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
         let server = axum::serve(listener, router);
-        server
-            .with_graceful_shutdown(async {
-                stop.await.ok();
-            })
-            .into_future()
+        server.with_graceful_shutdown(stop).into_future()
     })
     .await
 }

@@ -3,7 +3,7 @@
 use std::{error::Error, net::SocketAddr};
 
 use bidirectional_streams::{
-    DRAIN, MAX_REQUEST_BYTES, MAX_UNREAD, PATIENCE, STREAM_WINDOW_BYTES,
+    DRAIN_TIMEOUT, MAX_REQUEST_BYTES, MAX_UNREAD, PATIENCE, STREAM_WINDOW_BYTES,
     pb::{
         ChatRequest, ChatResponse, Message, Presence, chat_response::Event,
         chat_service_client::ChatServiceClient,
@@ -416,7 +416,7 @@ async fn a_shutdown_does_not_wait_for_the_deaf() -> Result {
     let told = Instant::now();
     house.stop.send(()).expect("the server runs");
     house.server.await??;
-    assert!(told.elapsed() >= DRAIN, "nobody was deaf");
+    assert!(told.elapsed() >= DRAIN_TIMEOUT, "nobody was deaf");
     Ok(())
 }
 

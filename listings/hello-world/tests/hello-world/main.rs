@@ -2,3 +2,4 @@
 
 mod exercises;
 mod greeting;
+mod limits;

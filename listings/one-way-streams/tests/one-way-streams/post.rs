@@ -3,7 +3,7 @@
 use std::{error::Error, net::SocketAddr, time::Duration};
 
 use one_way_streams::{
-    DRAIN, MAX_REQUEST_BYTES,
+    DRAIN_TIMEOUT, MAX_REQUEST_BYTES,
     mailboxes::Limits,
     pb::{
         AcknowledgeMessagesRequest, Message, ReceiveMessagesRequest, ReceiveMessagesResponse,
@@ -290,7 +290,7 @@ async fn a_shutdown_does_not_wait_for_who_does_not_read() -> Result {
     let told = Instant::now();
     office.stop.send(()).expect("the server runs");
     office.server.await??;
-    assert!(told.elapsed() >= DRAIN, "everything was read");
+    assert!(told.elapsed() >= DRAIN_TIMEOUT, "everything was read");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::{error::Error, net::SocketAddr, time::Duration};
 
 use streaming::{
-    DRAIN, PRICES,
+    DRAIN_TIMEOUT, PRICES,
     pb::{
         AddUpRequest, AddUpResponse, GetPriceRequest, ListPricesRequest, ScanRequest,
         till_service_client::TillServiceClient,
@@ -155,7 +155,7 @@ async fn an_open_stream_holds_a_shutdown_up_for_a_while_only() -> Result<(), Box
     let told = time::Instant::now();
     shop.stop.send(()).expect("the server runs");
     shop.server.await??;
-    assert!(told.elapsed() >= DRAIN, "it did not wait");
-    assert!(told.elapsed() < DRAIN + Duration::from_secs(1));
+    assert!(told.elapsed() >= DRAIN_TIMEOUT, "it did not wait");
+    assert!(told.elapsed() < DRAIN_TIMEOUT + Duration::from_secs(1));
     Ok(())
 }

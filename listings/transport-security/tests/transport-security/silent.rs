@@ -1,12 +1,7 @@
 //! Those who connect, and say nothing.
 
-use std::{
-    io::{self, ErrorKind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::ErrorKind, sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
 use rustls::{ALL_VERSIONS, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -15,11 +10,11 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 use transport_security::{
-    accept::{HANDSHAKE, HANDSHAKES, accepted, handshake},
+    accept::{HANDSHAKE, HANDSHAKES, handshake},
     tls::Tls,
 };
 
-use crate::{Log, Pki, Result, connect, greeter, hello, rustls_config};
+use crate::{Pki, Result, connect, greeter, hello, rustls_config};
 
 #[tokio::test]
 async fn a_hundred_silent_ones_hold_up_nobody() -> Result {
@@ -90,21 +85,5 @@ async fn a_refused_one_is_given_time_to_read_the_alert() -> Result {
     let (error, took, answer) = kept("李雷 and no TLS".as_bytes()).await?;
     assert_eq!((error, took), (ErrorKind::InvalidData, HANDSHAKE));
     assert_eq!(answer.first(), Some(&21));
-    Ok(())
-}
-
-/// A process that has no file left is told so again at once, and for ever.
-#[tokio::test(start_paused = true)]
-async fn a_system_that_has_no_connection_to_give_is_not_asked_without_pause() -> Result {
-    let log = Log::begins();
-    let pki = Pki::new()?;
-    let tls = Tls::open(pki.path()).await?;
-    let no_file_left = || Err(io::Error::from_raw_os_error(24));
-    let incoming = futures_util::stream::iter((0..5).map(|_| no_file_left()));
-    let began = Instant::now();
-    let accepted = accepted(incoming, tls.config()).collect::<Vec<_>>().await;
-    assert!(accepted.is_empty());
-    assert_eq!(began.elapsed(), Duration::from_secs(5));
-    assert_eq!(log.ends().matches("cannot accept").count(), 5);
     Ok(())
 }
