@@ -87,12 +87,22 @@ fn is_runtime_output(file: &Path, wanted: &BTreeMap<PathBuf, String>) -> bool {
     known.iter().all(|known| folder != *known) && !wanted.keys().any(|it| it.starts_with(folder))
 }
 
+/// Makes the project build wherever it is put.
+const OWN_WORKSPACE: &str = "
+# The project is a workspace of its own, so that it builds inside the folder of another one, too.
+# Remove this table if you add the project to the members of yours.
+[workspace]
+";
+
 /// All files of the exported project.
 fn project(workspace: &Workspace, slug: &str) -> Result<BTreeMap<PathBuf, String>> {
     let mut files: BTreeMap<_, _> = sources(workspace, slug)?
         .into_iter()
         .map(|source| (source.project, source.text))
         .collect();
+    if let Some(manifest) = files.get_mut(Path::new("Cargo.toml")) {
+        manifest.push_str(OWN_WORKSPACE);
+    }
     // The project is built with the versions that were tested. Cargo drops what it does not need.
     files.insert(
         "Cargo.lock".into(),

@@ -121,6 +121,24 @@ fn export_writes_a_project_and_says_what_to_type_next() -> Result<()> {
 }
 
 #[test]
+fn exported_listing_is_found_inside_another_workspace() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    write(
+        &dir.path().join("Cargo.toml"),
+        "[workspace]\nresolver = \"3\"\nmembers = []\n",
+    )?;
+    let to = dir.path().join("hello-world");
+    run(&["export", "hello-world", &to.to_string_lossy()])?;
+    let output = stage::process::command("cargo")
+        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+        .current_dir(&to)
+        .output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{errors}");
+    Ok(())
+}
+
+#[test]
 fn export_into_the_clone_is_rejected() -> Result<()> {
     for dir in ["listings/mine", "mine", "./mine"] {
         let message = expect_failure(&["export", "hello-world", dir])?;
