@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use anyhow::ensure;
 use book::workspace::{files_below, read, write};
 use harness::{Result, split_command, workspace};
+use prost::Message;
 use stage::export::export;
 use tempfile::TempDir;
 
@@ -127,5 +128,31 @@ fn breaking_changes_are_rejected() -> Result {
             assert_eq!(is_allowed, allowed, "{set}: {old} becomes {new}");
         }
     }
+    Ok(())
+}
+
+/// Go's runtime keeps the fields that it does not know. prost skips them.
+#[harness::test]
+fn unknown_field_is_lost_when_a_message_is_written_again() -> Result {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Old {
+        #[prost(string, tag = "1")]
+        name: String,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct New {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(string, tag = "2")]
+        address: String,
+    }
+    let new = New {
+        name: "李雷".to_owned(),
+        address: "北京".to_owned(),
+    };
+    let old = Old::decode(&new.encode_to_vec()[..])?;
+    let read_again = New::decode(&old.encode_to_vec()[..])?;
+    assert_eq!(read_again.name, "李雷");
+    assert_eq!(read_again.address, "");
     Ok(())
 }

@@ -26,3 +26,19 @@ fn compile_protos_needs_protoc_and_protox_does_not() -> Result {
     assert!(out.path().join("hello.v1.rs").is_file());
     Ok(())
 }
+
+#[harness::test]
+fn protox_reads_no_editions() -> Result {
+    let folder = tempfile::tempdir()?;
+    let proto = folder.path().join("greeting.proto");
+    for (first, reads) in [
+        ("syntax = \"proto2\";", true),
+        ("syntax = \"proto3\";", true),
+        ("edition = \"2023\";", false),
+    ] {
+        std::fs::write(&proto, format!("{first}\nmessage Greeting {{}}\n"))?;
+        let compiled = protox::compile([&proto], [folder.path()]);
+        assert_eq!(compiled.is_ok(), reads, "{first}");
+    }
+    Ok(())
+}

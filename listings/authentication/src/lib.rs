@@ -52,6 +52,9 @@ pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 /// How long the open calls may take to end once the server is told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a client may take for the handshake of TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How often an idle connection is asked whether the other end is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -75,8 +78,11 @@ pub async fn serve<A: AccountService>(
 ) -> Result<(), transport::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<AccountServiceServer<A>>().await;
+    let tls = ServerTlsConfig::new()
+        .identity(identity)
+        .timeout(HANDSHAKE_TIMEOUT);
     let server = Server::builder()
-        .tls_config(ServerTlsConfig::new().identity(identity))?
+        .tls_config(tls)?
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
