@@ -16,6 +16,8 @@ const axe = require.resolve('axe-core/axe.min.js');
 const THEMES = ['light', 'rust', 'coal', 'navy', 'ayu'];
 const WIDE = { width: 1280, height: 900 };
 const NARROW = { width: 390, height: 900 };
+// Those of axe-core's rules that look at colours.
+const COLOURS = ['color-contrast', 'link-in-text-block'];
 const SIDEBAR = 'button[aria-controls="mdbook-sidebar"]';
 
 const { base, close } = await serve(site);
@@ -33,19 +35,21 @@ const pages = [...new Set([...toc.matchAll(/href="([^"#]+\.html)"/g)].map(([, pa
 if (pages.length < 3) wrong('toc.html', `names ${pages.length} pages`);
 
 // Two visitors, as a browser mostly waits for itself.
-const visits = THEMES.flatMap((theme) => pages.map((name) => ({ theme, name })));
+const unvisited = [...pages];
 const visitor = async () => {
-  let reader;
-  for (let visit = visits.shift(); visit; visit = visits.shift()) {
-    if (reader?.theme !== visit.theme) {
-      await reader?.leave();
-      reader = await newReader(visit.theme);
-    }
-    await look(reader, visit.name);
-  }
-  await reader?.leave();
+  const reader = await newReader(THEMES[0]);
+  for (let name = unvisited.shift(); name; name = unvisited.shift()) await look(reader, name);
+  await reader.leave();
 };
 await Promise.all([visitor(), visitor()]);
+
+// A page shows the theme that was chosen before. One page will do: it is one script.
+for (const theme of THEMES) {
+  const reader = await newReader(theme);
+  const page = await reader.open(pages[0], `opened in ${theme}`);
+  await isShown(page, reader.place, theme);
+  await reader.leave();
+}
 
 // One at a time: there is one clipboard, and one focus.
 const reader = await newReader(THEMES[0]);
@@ -98,35 +102,48 @@ async function newReader(theme) {
   return self;
 }
 
-// axe-core's rules do not depend on theme and width at once: it judges each theme wide, and one narrow.
+// Of axe-core's rules, those on colours depend on the theme, and some of the others on the width. So
+// all of them judge the page narrow and wide, and those on colours each theme.
 async function look(reader, name) {
-  const { theme } = reader;
-  if (theme === THEMES[0]) {
-    const script = '**/reader-*.js';
-    await reader.page.route(script, (route) => setTimeout(() => route.continue(), 100));
-    const page = await reader.open(name, `${theme}, ${NARROW.width} px`, NARROW);
-    await page.unroute(script);
-    await isSteady(page, reader.place);
-    await fits(page, reader.place);
-    await isLight(page, reader.place);
-    await judge(reader, name, NARROW);
-  }
-  const page = await reader.open(name, `${theme}, ${WIDE.width} px`);
-  const shown = await page.evaluate(() => document.documentElement.className);
-  if (!shown.split(' ').includes(theme)) wrong(reader.place, `shows the classes ${shown}`);
+  const script = '**/reader-*.js';
+  await reader.page.route(script, (route) => setTimeout(() => route.continue(), 100));
+  const page = await reader.open(name, `${THEMES[0]}, ${NARROW.width} px`, NARROW);
+  await page.unroute(script);
+  await isSteady(page, reader.place);
   await fits(page, reader.place);
-  await judge(reader, name, WIDE);
-  if (theme !== THEMES[0]) {
-    // A window that is made narrow keeps its sidebar; one that was opened so has none. It is taken
-    // away without mdBook's transition, which a page behind another never ends.
-    await page.evaluate(() => {
-      document.querySelector('#mdbook-page-wrapper').style.transition = 'none';
-      document.querySelector('#mdbook-sidebar-toggle-anchor').checked = false;
-      document.documentElement.classList.remove('sidebar-visible');
-    });
-    await page.setViewportSize(NARROW);
+  await isLight(page, reader.place);
+  await judge(reader, name, THEMES[0], NARROW);
+
+  await reader.open(name, `${WIDE.width} px`);
+  for (const theme of THEMES) {
+    await choose(page, theme);
+    reader.place = `${name} (${theme}, ${WIDE.width} px)`;
+    await isShown(page, reader.place, theme);
+    await fits(page, reader.place);
+    await judge(reader, name, theme, WIDE, theme === THEMES[0] ? undefined : COLOURS);
+  }
+  // A window that is made narrow keeps its sidebar; one that was opened so has none. It is taken
+  // away without mdBook's transition, which a page behind another never ends.
+  await page.evaluate(() => {
+    document.querySelector('#mdbook-page-wrapper').style.transition = 'none';
+    document.querySelector('#mdbook-sidebar-toggle-anchor').checked = false;
+    document.documentElement.classList.remove('sidebar-visible');
+  });
+  await page.setViewportSize(NARROW);
+  for (const theme of THEMES.slice(1)) {
+    await choose(page, theme);
     await fits(page, `${name} (${theme}, ${NARROW.width} px)`);
   }
+}
+
+// Chooses a theme in the menu.
+async function choose(page, theme) {
+  await page.evaluate((theme) => document.querySelector(`#mdbook-theme-${theme}`).click(), theme);
+}
+
+async function isShown(page, place, theme) {
+  const shown = await page.evaluate(() => document.documentElement.className);
+  if (!shown.split(' ').includes(theme)) wrong(place, `shows the classes ${shown}`);
 }
 
 // Nothing sticks out, and every picture is there.
@@ -172,16 +189,20 @@ async function isLight(page, place) {
 
 // Chromium now and then computes the style of a few elements before the theme is on, and keeps it:
 // what axe-core finds counts if it is there on a second visit, too.
-async function judge(reader, name, viewport) {
+async function judge(reader, name, theme, viewport, rules) {
   const { place } = reader;
-  let violations = await violationsOf(reader.page);
-  if (violations.length > 0) violations = await violationsOf(await reader.open(name, 'once more', viewport));
+  let violations = await violationsOf(reader.page, rules);
+  if (violations.length > 0) {
+    const page = await reader.open(name, 'once more', viewport);
+    await choose(page, theme);
+    violations = await violationsOf(page, rules);
+  }
   for (const { id, nodes } of violations) {
     wrong(place, `axe: ${id}, ${nodes.length} times, first in ${nodes[0].target}: ${nodes[0].failureSummary.split('\n')[1]}`);
   }
 }
 
-async function violationsOf(page) {
+async function violationsOf(page, rules) {
   // axe judges what can be seen: folded files are unfolded for it.
   await page.evaluate(() => document.querySelectorAll('details').forEach((file) => (file.open = true)));
   // The theme makes what scrolls focusable, when it has been laid out: in a page
@@ -189,8 +210,8 @@ async function violationsOf(page) {
   await page
     .waitForFunction(() => [...document.querySelectorAll('pre code')].every((code) => code.scrollWidth <= code.clientWidth || code.tabIndex === 0), null, { polling: 100, timeout: 30_000 })
     .catch(() => {});
-  await page.addScriptTag({ path: axe });
-  const { violations } = await page.evaluate(() => axe.run({ resultTypes: ['violations'] }));
+  if (!(await page.evaluate(() => 'axe' in window))) await page.addScriptTag({ path: axe });
+  const { violations } = await page.evaluate((rules) => axe.run({ resultTypes: ['violations'], ...(rules && { runOnly: rules }) }), rules);
   return violations;
 }
 
