@@ -1,5 +1,6 @@
 //! What each chapter's programs do, as its reader runs them.
 
+mod appendix;
 mod authentication;
 mod bidirectional_streams;
 mod buf;
