@@ -14,6 +14,7 @@ use crate::pb::{
     greeter_service_server::{GreeterService, GreeterServiceServer},
 };
 
+pub mod escape;
 pub mod incoming;
 pub mod shutdown;
 

@@ -3,8 +3,18 @@
 use std::{env, time::Duration};
 
 use anyhow::Context;
-use hello_world::pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient};
+use hello_world::{
+    escape::escape,
+    pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
+};
+use tokio::time;
 use tonic::transport::{Channel, Endpoint};
+
+/// How long connecting may take. tonic itself sets no limit.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a call may take. tonic itself sets no limit.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -14,20 +24,22 @@ async fn main() -> anyhow::Result<()> {
 
     // ANCHOR: call
     let mut client = GreeterServiceClient::new(connect(&uri).await?);
-    let response = client.say_hello(SayHelloRequest { name }).await?;
-    println!("{}", response.into_inner().message);
+    let call = client.say_hello(SayHelloRequest { name });
+    // To the last byte: the timers of tonic stop at the response headers.
+    let response = time::timeout(CALL_LIMIT, call)
+        .await
+        .with_context(|| format!("the call was not over after {CALL_LIMIT:?}"))??;
+    println!("{}", escape(&response.into_inner().message));
     // ANCHOR_END: call
     Ok(())
 }
 
 // ANCHOR: connect
-/// Connects to the server at `uri`. Neither connecting nor a call may take
-/// longer than five seconds: tonic itself sets no limit to either.
+/// Connects to the server at `uri`, which may take [`CONNECT_LIMIT`] at most.
 async fn connect(uri: &str) -> anyhow::Result<Channel> {
     Endpoint::from_shared(uri.to_owned())
         .with_context(|| format!("{uri:?} is not a URI"))?
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_secs(5))
+        .connect_timeout(CONNECT_LIMIT)
         .connect()
         .await
         .with_context(|| format!("cannot reach {uri}"))

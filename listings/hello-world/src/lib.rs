@@ -13,6 +13,7 @@ use crate::pb::{
     greeter_service_server::{GreeterService, GreeterServiceServer},
 };
 
+pub mod escape;
 pub mod incoming;
 pub mod shutdown;
 

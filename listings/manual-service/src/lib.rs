@@ -14,6 +14,7 @@ use crate::{
     messages::{SayHelloRequest, SayHelloResponse},
 };
 
+pub mod escape;
 pub mod incoming;
 pub mod json;
 pub mod messages;

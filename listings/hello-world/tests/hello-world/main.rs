@@ -1,5 +1,7 @@
 //! What the greeter promises, and the exercises of the chapter.
 
+mod client;
 mod exercises;
 mod greeting;
 mod limits;
+mod peer;
