@@ -4,11 +4,14 @@
 use std::{env, time::Duration};
 
 use anyhow::{Context, bail};
-use metadata::pb::{
-    AddUpRequest, GetPriceRequest, ListPricesRequest, ScanRequest,
-    till_service_client::TillServiceClient,
+use metadata::{
+    escape::escape,
+    pb::{
+        AddUpRequest, GetPriceRequest, ListPricesRequest, ScanRequest,
+        till_service_client::TillServiceClient,
+    },
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Streaming,
@@ -26,27 +29,40 @@ async fn main() -> anyhow::Result<()> {
     let channel = Endpoint::from_shared(uri.clone())
         .with_context(|| format!("{uri:?} is not a URI"))?
         .connect_timeout(Duration::from_secs(5))
-        // Until a response begins.
-        .timeout(Duration::from_secs(5))
         .connect()
         .await
         .with_context(|| format!("cannot reach {uri}"))?;
     let mut client = Client::new(channel);
 
     match args.next().as_deref() {
-        Some("get-price") => get_price(&mut client).await,
-        Some("list-prices") => list_prices(&mut client).await,
-        Some("add-up") => add_up(&mut client).await,
-        Some("scan") => scan(&mut client).await,
+        Some("get-price") => within_limit(get_price(&mut client)).await,
+        Some("list-prices") => within_limit(list_prices(&mut client)).await,
+        Some("add-up") => within_limit(add_up(&mut client)).await,
+        Some("scan") => within_limit(scan(&mut client)).await,
         Some(other) => bail!("{other:?} is no method: say get-price, list-prices, add-up or scan"),
         None => {
-            get_price(&mut client).await?;
-            list_prices(&mut client).await?;
-            add_up(&mut client).await?;
-            scan(&mut client).await
+            within_limit(get_price(&mut client)).await?;
+            within_limit(list_prices(&mut client)).await?;
+            within_limit(add_up(&mut client)).await?;
+            within_limit(scan(&mut client)).await
         }
     }
 }
+
+// ANCHOR: limit
+/// How long a call may take, with all its messages. tonic itself sets no limit.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Waits for the end of `call`, for [`CALL_LIMIT`] at most. To drop the call then
+/// cancels it.
+///
+/// `Endpoint::timeout` would not do: its timer stops at the response headers.
+async fn within_limit(call: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    time::timeout(CALL_LIMIT, call)
+        .await
+        .with_context(|| format!("the call was not over after {CALL_LIMIT:?}"))?
+}
+// ANCHOR_END: limit
 
 // ANCHOR: request
 /// A request, with what we say of ourselves.
@@ -69,7 +85,7 @@ fn show_headers(call: &str, headers: &MetadataMap) -> anyhow::Result<()> {
     let vouchers = headers.get("vouchers").context("no vouchers")?.to_str()?;
     let greeting = headers.get_bin("greeting-bin").context("no greeting")?;
     let greeting = greeting.to_bytes()?;
-    let greeting = str::from_utf8(&greeting)?;
+    let greeting = escape(str::from_utf8(&greeting)?);
     println!("{call}: headers: {greeting}, vouchers: {vouchers}");
     Ok(())
 }
@@ -101,7 +117,11 @@ async fn list_prices(client: &mut Client) -> anyhow::Result<()> {
     show_headers("list prices", response.metadata())?;
     let mut prices = response.into_inner();
     while let Some(price) = prices.message().await? {
-        println!("list prices: {} {} cents", price.article, price.cents);
+        println!(
+            "list prices: {} {} cents",
+            escape(&price.article),
+            price.cents
+        );
     }
     ended("list prices", prices).await
 }
@@ -132,7 +152,7 @@ async fn scan(client: &mut Client) -> anyhow::Result<()> {
         let article = article.to_owned();
         articles.send(ScanRequest { article }).await?;
         let line = lines.message().await?.context("the till is silent")?;
-        println!("scan: {} {} cents", line.article, line.cents);
+        println!("scan: {} {} cents", escape(&line.article), line.cents);
     }
     drop(articles);
     ended("scan", lines).await

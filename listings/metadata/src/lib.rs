@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub mod customer;
+pub mod escape;
 pub mod incoming;
 pub mod shutdown;
 pub mod trailers;

@@ -4,11 +4,14 @@
 use std::{env, time::Duration};
 
 use anyhow::{Context, bail};
-use streaming::pb::{
-    AddUpRequest, GetPriceRequest, ListPricesRequest, ScanRequest,
-    till_service_client::TillServiceClient,
+use streaming::{
+    escape::escape,
+    pb::{
+        AddUpRequest, GetPriceRequest, ListPricesRequest, ScanRequest,
+        till_service_client::TillServiceClient,
+    },
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
@@ -28,19 +31,34 @@ async fn main() -> anyhow::Result<()> {
     let mut client = Client::new(channel);
 
     match args.next().as_deref() {
-        Some("get-price") => get_price(&mut client).await,
-        Some("list-prices") => list_prices(&mut client).await,
-        Some("add-up") => add_up(&mut client).await,
-        Some("scan") => scan(&mut client).await,
+        Some("get-price") => within_limit(get_price(&mut client)).await,
+        Some("list-prices") => within_limit(list_prices(&mut client)).await,
+        Some("add-up") => within_limit(add_up(&mut client)).await,
+        Some("scan") => within_limit(scan(&mut client)).await,
         Some(other) => bail!("{other:?} is no method: say get-price, list-prices, add-up or scan"),
         None => {
-            get_price(&mut client).await?;
-            list_prices(&mut client).await?;
-            add_up(&mut client).await?;
-            scan(&mut client).await
+            within_limit(get_price(&mut client)).await?;
+            within_limit(list_prices(&mut client)).await?;
+            within_limit(add_up(&mut client)).await?;
+            within_limit(scan(&mut client)).await
         }
     }
 }
+
+// ANCHOR: limit
+/// How long a call may take, with all its messages. tonic itself sets no limit.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Waits for the end of `call`, for [`CALL_LIMIT`] at most. To drop the call then
+/// cancels it.
+///
+/// `Endpoint::timeout` would not do: its timer stops at the response headers.
+async fn within_limit(call: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    time::timeout(CALL_LIMIT, call)
+        .await
+        .with_context(|| format!("the call was not over after {CALL_LIMIT:?}"))?
+}
+// ANCHOR_END: limit
 
 // ANCHOR: get_price
 async fn get_price(client: &mut Client) -> anyhow::Result<()> {
@@ -55,7 +73,11 @@ async fn get_price(client: &mut Client) -> anyhow::Result<()> {
 async fn list_prices(client: &mut Client) -> anyhow::Result<()> {
     let mut prices = client.list_prices(ListPricesRequest {}).await?.into_inner();
     while let Some(price) = prices.message().await? {
-        println!("list prices: {} {} cents", price.article, price.cents);
+        println!(
+            "list prices: {} {} cents",
+            escape(&price.article),
+            price.cents
+        );
     }
     Ok(())
 }
@@ -86,7 +108,9 @@ async fn scan(client: &mut Client) -> anyhow::Result<()> {
         let line = lines.message().await?.context("the till is silent")?;
         println!(
             "scan: {} {} cents, {} so far",
-            line.article, line.cents, line.sum_cents
+            escape(&line.article),
+            line.cents,
+            line.sum_cents
         );
     }
     // Nothing more to send: the stream of requests ends, and with it the call.

@@ -4,8 +4,9 @@
 use std::{env, time::Duration};
 
 use anyhow::{Context, bail};
-use streaming::pb::{
-    AddUpRequest, ScanRequest, ScanResponse, till_service_client::TillServiceClient,
+use streaming::{
+    escape::escape,
+    pb::{AddUpRequest, ScanRequest, ScanResponse, till_service_client::TillServiceClient},
 };
 use tokio::{
     sync::mpsc::{self, Sender},
@@ -38,18 +39,31 @@ async fn main() -> anyhow::Result<()> {
     let mut client = Client::new(channel);
 
     match args.next().as_deref() {
-        Some("half-close") => half_close(&mut client).await,
-        Some("status") => status(&mut client).await,
-        Some("cancel") => cancel(&mut client).await,
-        Some("deadline") => deadline(&mut client).await,
+        Some("half-close") => within_limit(half_close(&mut client)).await,
+        Some("status") => within_limit(status(&mut client)).await,
+        Some("cancel") => within_limit(cancel(&mut client)).await,
+        Some("deadline") => within_limit(deadline(&mut client)).await,
         Some(other) => bail!("{other:?} is no ending: say half-close, status, cancel or deadline"),
         None => {
-            half_close(&mut client).await?;
-            status(&mut client).await?;
-            cancel(&mut client).await?;
-            deadline(&mut client).await
+            within_limit(half_close(&mut client)).await?;
+            within_limit(status(&mut client)).await?;
+            within_limit(cancel(&mut client)).await?;
+            within_limit(deadline(&mut client)).await
         }
     }
+}
+
+/// How long a call may take, with all its messages. tonic itself sets no limit.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Waits for the end of `call`, for [`CALL_LIMIT`] at most. To drop the call then
+/// cancels it.
+///
+/// `Endpoint::timeout` would not do: its timer stops at the response headers.
+async fn within_limit(call: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    time::timeout(CALL_LIMIT, call)
+        .await
+        .with_context(|| format!("the call was not over after {CALL_LIMIT:?}"))?
 }
 
 // ANCHOR: open
@@ -91,7 +105,7 @@ async fn status(client: &mut Client) -> anyhow::Result<()> {
     let Err(status) = lines.message().await else {
         bail!("the till sells durians");
     };
-    println!("status: {:?}, {}", status.code(), status.message());
+    println!("status: {:?}, {}", status.code(), escape(status.message()));
     // The call is over: nobody takes what we would still send.
     articles.closed().await;
     println!("status: our side has ended with it");
@@ -112,7 +126,7 @@ async fn cancel(client: &mut Client) -> anyhow::Result<()> {
     let Err(status) = lines.message().await else {
         bail!("the call goes on");
     };
-    println!("cancel: {:?}, {}", status.code(), status.message());
+    println!("cancel: {:?}, {}", status.code(), escape(status.message()));
     articles.closed().await;
     println!("cancel: our side has ended with it");
     Ok(())
@@ -133,7 +147,7 @@ async fn deadline(client: &mut Client) -> anyhow::Result<()> {
     println!(
         "deadline of add up: {:?}, {}",
         status.code(),
-        status.message()
+        escape(status.message())
     );
 
     let (_articles, requests) = mpsc::channel(1);
