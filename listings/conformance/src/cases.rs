@@ -383,7 +383,7 @@ fn ends_with<T>(ended: Result<T, Status>, code: Code) -> Result<Status> {
     match ended {
         Err(status) if status.code() == code => Ok(status),
         Err(status) => bail!(
-            "ended with {:?} ({}) and not with {code:?}",
+            "ended with {:?} ({:?}) and not with {code:?}",
             status.code(),
             status.message()
         ),
