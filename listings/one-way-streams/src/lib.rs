@@ -14,8 +14,11 @@ use crate::{
     service::Post,
 };
 
+pub mod escape;
 pub mod incoming;
+pub mod limit;
 pub mod mailboxes;
+pub mod malformed;
 pub mod service;
 pub mod shutdown;
 

@@ -25,13 +25,21 @@ pub struct Limits {
     /// How many mailboxes there may be at once. One that is empty and that
     /// nobody waits at is removed.
     pub mailboxes: usize,
-    /// How many messages one mailbox holds.
+    /// How many messages one mailbox holds: [`MAX_MESSAGES`] at most.
     pub messages: usize,
     /// How long a sender waits for room in a full mailbox.
     pub patience: Duration,
     /// How long a receiver waits for a message until its stream is closed.
     pub idle: Duration,
 }
+
+/// The most that [`Limits::messages`] may be. A semaphore with more permits than
+/// [`Semaphore::MAX_PERMITS`] would panic; this many messages fill the memory
+/// sooner.
+pub const MAX_MESSAGES: usize = 1_000_000;
+
+/// The most that [`Limits::idle`] is for the program.
+pub const MAX_IDLE: Duration = Duration::from_secs(60 * 60);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -226,7 +234,7 @@ impl Mailboxes {
             )));
         }
         let mailbox = Mailbox {
-            room: Semaphore::new(messages),
+            room: Semaphore::new(messages.min(MAX_MESSAGES)),
             queue: watch::Sender::default(),
         };
         let in_use = by_user.entry(user.to_owned()).or_insert(InUse {

@@ -6,12 +6,24 @@ use std::{env, time::Duration};
 use anyhow::{Context, anyhow};
 use one_way_streams::{
     KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
+    escape::escape,
+    limit::within,
+    malformed::repaired,
     pb::{
         AcknowledgeMessagesRequest, ReceiveMessagesRequest,
         message_service_client::MessageServiceClient,
     },
 };
 use tonic::{Status, transport::Endpoint};
+
+/// How long opening the stream, or an acknowledgement, may take.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the next message, or the end of the stream, may take. The server ends
+/// a stream on which it is idle for [`Limits::idle`], so this has to be longer.
+///
+/// [`Limits::idle`]: one_way_streams::mailboxes::Limits::idle
+const MESSAGE_LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -23,32 +35,34 @@ async fn main() -> anyhow::Result<()> {
     let channel = Endpoint::from_shared(uri.clone())
         .with_context(|| format!("{uri:?} is not a URI"))?
         .connect_timeout(Duration::from_secs(5))
-        // Until a response begins: for a stream, not until it ends.
-        .timeout(Duration::from_secs(5))
-        // A stream has no deadline, so nothing else would tell us that the
-        // server's machine has vanished.
+        // A stream is quiet while there are no messages: this tells us sooner
+        // than a limit could that the server's machine has vanished.
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .connect()
         .await
         .with_context(|| format!("cannot reach {uri}"))?;
-    let mut client = MessageServiceClient::new(channel);
+    let mut client = MessageServiceClient::new(repaired(channel));
     // ANCHOR_END: connect
 
     // ANCHOR: receive
     let request = ReceiveMessagesRequest { user: user.clone() };
-    let mut messages = client.receive_messages(request).await?.into_inner();
+    let messages = within(CALL_LIMIT, client.receive_messages(request)).await?;
+    let mut messages = messages.into_inner();
     println!("waiting for messages to {user}");
-    while let Some(response) = messages.message().await.map_err(ended_early)? {
+    while let Some(response) = within(MESSAGE_LIMIT, messages.message())
+        .await
+        .map_err(ended_early)?
+    {
         let message = response.message.context("a message without a message")?;
-        println!("{}: {}", message.from, message.content);
+        println!("{}: {}", escape(&message.from), escape(&message.content));
 
         // Only now: whoever acknowledges first and dies then has lost it.
         let request = AcknowledgeMessagesRequest {
             user: user.clone(),
             through: response.number,
         };
-        client.acknowledge_messages(request).await?;
+        within(CALL_LIMIT, client.acknowledge_messages(request)).await?;
     }
     println!("no more for now: the server has closed the stream");
     // ANCHOR_END: receive
@@ -58,5 +72,5 @@ async fn main() -> anyhow::Result<()> {
 /// The status in one line. Its source is left out, as two runs differ in it: the
 /// same kill gives now a reset connection and now a broken pipe.
 fn ended_early(status: Status) -> anyhow::Error {
-    anyhow!("{:?}: {}", status.code(), status.message())
+    anyhow!("{:?}: {}", status.code(), escape(status.message()))
 }

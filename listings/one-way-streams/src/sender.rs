@@ -4,10 +4,16 @@ use std::{env, time::Duration};
 
 use anyhow::{Context, ensure};
 use one_way_streams::{
+    escape::escape,
+    limit::within,
+    malformed::repaired,
     pb::{Message, SendMessagesRequest, message_service_client::MessageServiceClient},
     service::MESSAGES_TAKEN,
 };
 use tonic::{Request, transport::Endpoint};
+
+/// How long the whole call may take: sending, waiting for room, and the answer.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -28,7 +34,7 @@ async fn main() -> anyhow::Result<()> {
         .connect()
         .await
         .with_context(|| format!("cannot reach {uri}"))?;
-    let mut client = MessageServiceClient::new(channel);
+    let mut client = MessageServiceClient::new(repaired(channel));
 
     // ANCHOR: call
     let count = contents.len();
@@ -39,14 +45,14 @@ async fn main() -> anyhow::Result<()> {
         }
     });
     let mut request = Request::new(tokio_stream::iter(requests));
-    // For the whole call: sending, waiting for room, and the answer.
-    request.set_timeout(Duration::from_secs(30));
-    let taken = match client.send_messages(request).await {
+    // For the server, which need not go on for longer than we wait.
+    request.set_timeout(CALL_LIMIT);
+    let taken = match within(CALL_LIMIT, client.send_messages(request)).await {
         Ok(response) => response.into_inner().taken,
         Err(status) => {
             let taken = status.metadata().get(MESSAGES_TAKEN);
             let taken = taken.and_then(|taken| taken.to_str().ok());
-            let taken = taken.unwrap_or("nobody knows how many").to_owned();
+            let taken = escape(taken.unwrap_or("an unknown number"));
             return Err(status).context(format!("{taken} of {count} messages were taken"));
         }
     };

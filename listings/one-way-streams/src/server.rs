@@ -5,7 +5,10 @@
 use std::{env, time::Duration};
 
 use anyhow::Context;
-use one_way_streams::{mailboxes::Limits, shutdown};
+use one_way_streams::{
+    mailboxes::{Limits, MAX_IDLE, MAX_MESSAGES},
+    shutdown,
+};
 use tokio::net::TcpListener;
 
 // ANCHOR: main
@@ -17,13 +20,10 @@ async fn main() -> anyhow::Result<()> {
     let address = args.next().unwrap_or("127.0.0.1:50051".to_owned());
     let mut limits = Limits::default();
     if let Some(idle) = args.next() {
-        let seconds = idle.parse();
-        let seconds = seconds.with_context(|| format!("{idle:?} is no number of seconds"))?;
-        limits.idle = Duration::from_secs(seconds);
+        limits.idle = Duration::from_secs(number(&idle, "IDLE", MAX_IDLE.as_secs())?);
     }
     if let Some(messages) = args.next() {
-        let number = messages.parse();
-        limits.messages = number.with_context(|| format!("{messages:?} is no number"))?;
+        limits.messages = number(&messages, "MESSAGES", MAX_MESSAGES as u64)? as usize;
     }
 
     let listener = TcpListener::bind(&address)
@@ -36,3 +36,11 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 // ANCHOR_END: main
+
+/// The number in the argument `name`, from 1 to `most`.
+fn number(argument: &str, name: &str, most: u64) -> anyhow::Result<u64> {
+    let number = argument.parse().ok();
+    number
+        .filter(|number| (1..=most).contains(number))
+        .with_context(|| format!("{name} is {argument:?}: send a number from 1 to {most}"))
+}
