@@ -3,14 +3,29 @@
 
 use std::{env, io, thread, time::Duration};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use bidirectional_streams::{
-    KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
-    pb::{ChatRequest, Presence, chat_response::Event, chat_service_client::ChatServiceClient},
+    KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, PATIENCE,
+    escape::escape,
+    limit::within,
+    malformed::repaired,
+    pb::{
+        ChatRequest, ChatResponse, Presence, chat_response::Event,
+        chat_service_client::ChatServiceClient,
+    },
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tonic::{Request, Status, transport::Endpoint};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status, Streaming, transport::Endpoint};
+
+/// How long connecting may take, and then the beginning of the response. The chat
+/// itself may be longer.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the server may take to end the call after our goodbye. What we said
+/// before may still wait for a slow reader, which the server bears for [`PATIENCE`].
+const GOODBYE_LIMIT: Duration = PATIENCE.saturating_mul(2);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -21,18 +36,18 @@ async fn main() -> anyhow::Result<()> {
 
     let channel = Endpoint::from_shared(uri.clone())
         .with_context(|| format!("{uri:?} is not a URI"))?
-        .connect_timeout(Duration::from_secs(5))
-        // Until the response begins: a chat may be longer.
-        .timeout(Duration::from_secs(5))
+        .connect_timeout(OPEN_LIMIT)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .connect()
         .await
         .with_context(|| format!("cannot reach {uri}"))?;
-    let mut client = ChatServiceClient::new(channel);
+    let mut client = ChatServiceClient::new(repaired(channel));
 
     // ANCHOR: open
-    let requests = ReceiverStream::new(typed()).map(|content| ChatRequest { content });
+    let said_goodbye = CancellationToken::new();
+    let requests =
+        ReceiverStream::new(typed(said_goodbye.clone())).map(|content| ChatRequest { content });
     let mut request = Request::new(requests);
     for (key, name) in [("from", &from), ("to", &to)] {
         let name = name
@@ -40,36 +55,56 @@ async fn main() -> anyhow::Result<()> {
             .with_context(|| format!("{name:?} cannot be sent as metadata"))?;
         request.metadata_mut().insert(key, name);
     }
-    let mut events = client.chat(request).await?.into_inner();
+    let events = within(OPEN_LIMIT, client.chat(request)).await?;
     // ANCHOR_END: open
 
     // ANCHOR: listen
-    while let Some(response) = events.message().await.map_err(ended_early)? {
-        match response.event {
-            Some(Event::Message(message)) => println!("{}: {}", message.from, message.content),
-            Some(Event::Presence(Presence { name, here: true })) => println!("{name} is here"),
-            Some(Event::Presence(Presence { name, here: false })) => println!("{name} is not here"),
-            // From a server that is newer than this program.
-            None => {}
-        }
+    let too_late = async {
+        said_goodbye.cancelled().await;
+        time::sleep(GOODBYE_LIMIT).await;
+    };
+    tokio::select! {
+        ended = listen(events.into_inner()) => ended?,
+        () = too_late => bail!("the call was not over {GOODBYE_LIMIT:?} after our goodbye"),
     }
     println!("goodbye");
     // ANCHOR_END: listen
     Ok(())
 }
 
+// ANCHOR: events
+/// Prints what happens, until the call ends. Names and messages come from other
+/// people, so they are escaped.
+async fn listen(mut events: Streaming<ChatResponse>) -> anyhow::Result<()> {
+    while let Some(response) = events.message().await.map_err(ended_early)? {
+        match response.event {
+            Some(Event::Message(message)) => {
+                println!("{}: {}", escape(&message.from), escape(&message.content));
+            }
+            Some(Event::Presence(Presence { name, here })) => {
+                let not = if here { "" } else { "not " };
+                println!("{} is {not}here", escape(&name));
+            }
+            // From a server that is newer than this program.
+            None => {}
+        }
+    }
+    Ok(())
+}
+// ANCHOR_END: events
+
 /// The status in one line. Its source is left out, as two runs differ in it: the
 /// same kill gives now a reset connection and now a broken pipe.
 fn ended_early(status: Status) -> anyhow::Error {
-    anyhow!("{:?}: {}", status.code(), status.message())
+    anyhow!("{:?}: {}", status.code(), escape(status.message()))
 }
 
 // ANCHOR: typed
-/// The lines that are typed, until Ctrl-D.
+/// The lines that are typed, until Ctrl-D, which cancels `said_goodbye`.
 ///
 /// A thread of our own: a program that ended would wait for tokio's reading of
 /// standard input, which only a key ends.
-fn typed() -> mpsc::Receiver<String> {
+fn typed(said_goodbye: CancellationToken) -> mpsc::Receiver<String> {
     let (lines, typed) = mpsc::channel(1);
     thread::spawn(move || {
         for line in io::stdin().lines().map_while(Result::ok) {
@@ -77,6 +112,7 @@ fn typed() -> mpsc::Receiver<String> {
                 break; // The call has ended.
             }
         }
+        said_goodbye.cancel();
     });
     typed
 }

@@ -11,7 +11,10 @@ use tonic::transport::{self, Server, server::TcpIncoming};
 
 use crate::{pb::chat_service_server::ChatServiceServer, service::Chat};
 
+pub mod escape;
 pub mod incoming;
+pub mod limit;
+pub mod malformed;
 pub mod seats;
 pub mod service;
 pub mod shutdown;
@@ -25,8 +28,8 @@ pub mod pb {
 /// The largest request, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4096;
 
-/// How many events wait for a person who does not read them. Then whoever
-/// speaks to that person waits too.
+/// How many events wait for a person who does not read them. Then a person who
+/// speaks to them waits too, for [`PATIENCE`] at most.
 pub const MAX_UNREAD: usize = 32;
 
 /// How many people may be in their chats at once.
@@ -36,7 +39,8 @@ pub const MAX_SEATS: usize = 10_000;
 /// client until another one ends. tonic sets no limit by itself.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 100;
 
-/// How long somebody who leaves waits for one who does not read, to tell them.
+/// How long each message, and the news that somebody has left, waits for a person
+/// who does not read. The call of the person who sends the message ends then.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many bytes of one call may lie unread in the server: a sender that is

@@ -102,19 +102,34 @@ async fn attend(
 }
 
 /// Passes on what a person says, until they have no more to say.
+///
+/// No wait in here is without a limit but the one for the person's next message: a
+/// half-close lies behind all messages, so it is not seen while one of them waits.
+///
+/// # Errors
+///
+/// `RESOURCE_EXHAUSTED` if somebody has not read for [`PATIENCE`].
 async fn pass_on(seat: &Seat, mut requests: Streaming<ChatRequest>) -> Result<(), Status> {
     let (here, there) = (&seat.place, &seat.place.opposite());
     if !seat.told {
-        seat.seats.tell_presence(there, here).await;
+        heard(there, seat.seats.tell_presence(there, here)).await?;
     }
     while let Some(ChatRequest { content }) = requests.message().await? {
         let from = here.from.clone();
         let message = Message { from, content };
-        if !seat.seats.tell(there, message).await {
-            seat.seats.tell_presence(here, there).await;
+        if !heard(there, seat.seats.tell(there, message)).await? {
+            heard(here, seat.seats.tell_presence(here, there)).await?;
         }
     }
     Ok(())
+}
+
+/// Waits until the person at `place` has room for what they are told.
+async fn heard<T>(place: &Place, telling: impl Future<Output = T>) -> Result<T, Status> {
+    time::timeout(PATIENCE, telling).await.map_err(|_| {
+        let name = &place.from;
+        Status::resource_exhausted(format!("{name} has not read for {PATIENCE:?}: come again"))
+    })
 }
 // ANCHOR_END: attend
 

@@ -364,6 +364,65 @@ async fn who_talks_to_somebody_deaf_is_held_up_and_can_leave() -> Result {
     Ok(())
 }
 
+/// Mike does not read, and still answers PINGs. All that jack has sent lies before
+/// his goodbye.
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_does_not_wait_for_the_deaf() -> Result {
+    let house = House::open().await?;
+    let (mut jack, _deaf) = house.two().await?;
+    let content = "界".repeat(1000);
+    while let Ok(sent) = timeout(Duration::from_secs(1), jack.say(&content)).await {
+        sent?;
+    }
+    drop(jack.says);
+    let ended = timeout(PATIENCE * 2, jack.hears.message()).await?;
+    let status = ended.expect_err("not all was passed on");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.message(), "mike has not read for 5s: come again");
+    let mut mike = house.come("mike", "jack").await?;
+    assert_eq!(mike.hear().await?, is_here("jack", false));
+    Ok(())
+}
+
+/// He who has come while the other one did not read cannot be announced.
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_does_not_wait_for_the_deaf() -> Result {
+    let house = House::open().await?;
+    let (jack, _deaf) = house.two().await?;
+    let content = "界".repeat(1000);
+    while let Ok(sent) = timeout(Duration::from_secs(1), jack.say(&content)).await {
+        sent?;
+    }
+    let mut again = house.come("jack", "mike").await?;
+    assert_eq!(again.hear().await?, is_here("mike", true));
+    drop(again.says);
+    let ended = timeout(PATIENCE * 2, again.hears.message()).await?;
+    let status = ended.expect_err("mike does not know that he is here");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    Ok(())
+}
+
+/// Jack talks to an empty seat, and does not read that it is empty.
+#[tokio::test(start_paused = true)]
+async fn the_deaf_do_not_keep_their_own_seat_after_a_goodbye() -> Result {
+    let house = House::open().await?;
+    let jack = house.come("jack", "mike").await?;
+    // Presence is short: it takes many to fill the window.
+    for _ in 0..10_000 {
+        match timeout(Duration::from_secs(1), jack.say("在吗")).await {
+            Ok(sent) => sent?,
+            Err(_) => break,
+        }
+    }
+    drop(jack.says);
+    timeout(PATIENCE * 2, std::future::pending::<()>())
+        .await
+        .expect_err("nothing else happens");
+    let mut mike = house.come("mike", "jack").await?;
+    assert_eq!(mike.hear().await?, is_here("jack", false));
+    Ok(())
+}
+
 /// One who has started again hears what the other one was held up with.
 #[tokio::test(start_paused = true)]
 async fn who_was_deaf_comes_again_and_hears() -> Result {

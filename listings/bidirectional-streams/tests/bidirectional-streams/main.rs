@@ -1,4 +1,6 @@
 //! What the chat promises, and the exercises of the chapter.
 
 mod chat;
+mod client;
 mod exercises;
+mod peer;
