@@ -6,6 +6,7 @@ use std::{env, time::Duration};
 use anyhow::{Context, bail};
 use deadlines::{
     deadline::Deadline,
+    escape::escape,
     pb::{PlaceOrderRequest, TrackOrderRequest, order_service_client::OrderServiceClient},
 };
 use tonic::{
@@ -35,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
         _ => track(client, deadline).await,
     };
     if let Err(status) = done {
-        println!("{:?}: {}", status.code(), status.message());
+        println!("{:?}: {}", status.code(), escape(status.message()));
     }
     Ok(())
 }
@@ -48,7 +49,10 @@ async fn place(mut client: OrderServiceClient<Channel>, deadline: Deadline) -> R
     };
     let request = deadline.request(order)?;
     let response = deadline.bound(client.place_order(request)).await?;
-    println!("placed: {}", response.into_inner().hands.join(", "));
+    println!(
+        "placed: {}",
+        escape(&response.into_inner().hands.join(", "))
+    );
     Ok(())
 }
 // ANCHOR_END: place
@@ -63,7 +67,7 @@ async fn track(mut client: OrderServiceClient<Channel>, deadline: Deadline) -> R
     let mut places = response.into_inner();
     // Each message, and so all of them.
     while let Some(place) = deadline.bound(places.message()).await? {
-        println!("with the {}", place.place);
+        println!("with the {}", escape(&place.place));
     }
     Ok(())
 }

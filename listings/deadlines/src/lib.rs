@@ -16,11 +16,13 @@ use crate::{
 };
 
 pub mod deadline;
+pub mod escape;
 pub mod grpc_timeout;
 pub mod health;
 pub mod incoming;
 pub mod layer;
 pub mod link;
+pub mod malformed;
 pub mod patience;
 pub mod program;
 pub mod shutdown;

@@ -7,10 +7,11 @@ use tokio::{
     time::{self, interval},
 };
 use tokio_stream::{Stream, StreamExt, wrappers::IntervalStream};
-use tonic::{Extensions, Request, Response, Status, transport::Channel};
+use tonic::{Extensions, Request, Response, Status};
 
 use crate::{
     deadline::Deadline,
+    malformed::Repaired,
     pb::{
         PlaceOrderRequest, PlaceOrderResponse, TrackOrderRequest, TrackOrderResponse,
         order_service_client::OrderServiceClient, order_service_server::OrderService,
@@ -31,7 +32,7 @@ pub struct Link {
     /// How long its own work takes.
     pub work: Duration,
     /// The one behind it.
-    pub next: Option<OrderServiceClient<Channel>>,
+    pub next: Option<OrderServiceClient<Repaired>>,
 }
 
 #[tonic::async_trait]

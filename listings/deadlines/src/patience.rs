@@ -14,16 +14,25 @@ use tokio::{
 use tonic::transport::server::Connected;
 
 // ANCHOR: patience
-/// A connection whose other end has to say something every now and then.
+/// How many bytes a client of HTTP/2 has to send before anything else: the 24 of
+/// the preface, and the 9 that begin its SETTINGS frame (RFC 9113, section 3.4).
+const BEGINNING: usize = 24 + 9;
+
+/// A connection whose other end has to begin in time, and then to say something
+/// every now and then.
 ///
 /// tonic's keepalive asks a client whether it is there, and closes the connection
-/// of one that is not. But it begins with the first 24 bytes of HTTP/2: whoever
-/// connects and does not send them holds the connection for as long as they like.
+/// of one that is not. But it begins with the first 24 bytes of HTTP/2: a client
+/// that does not send them would hold the connection for as long as it likes. They
+/// have to come within one silence, all of them: if each byte started the clock
+/// again, a byte every now and then would be enough.
 #[derive(Debug)]
 pub struct Patience<S> {
     connection: S,
     silence: Duration,
     ends: Pin<Box<Sleep>>,
+    /// How much of the [`BEGINNING`] has not come yet.
+    missing: usize,
 }
 
 impl<S> Patience<S> {
@@ -35,6 +44,7 @@ impl<S> Patience<S> {
             connection,
             silence,
             ends: Box::pin(time::sleep(silence)),
+            missing: BEGINNING,
         }
     }
 }
@@ -45,9 +55,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.connection).poll_read(cx, buffer) {
-            let ends = Instant::now() + self.silence;
-            self.ends.as_mut().reset(ends);
+            let bytes = buffer.filled().len() - before;
+            self.missing = self.missing.saturating_sub(bytes);
+            if self.missing == 0 {
+                let ends = Instant::now() + self.silence;
+                self.ends.as_mut().reset(ends);
+            }
             return Poll::Ready(read);
         }
         ready!(self.ends.as_mut().poll(cx));

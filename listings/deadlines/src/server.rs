@@ -4,9 +4,21 @@
 use std::{env, time::Duration};
 
 use anyhow::Context;
-use deadlines::{link::Link, pb::order_service_client::OrderServiceClient, program, shutdown};
+use deadlines::{
+    link::Link, malformed::repaired, pb::order_service_client::OrderServiceClient, program,
+    shutdown,
+};
 use tokio::net::TcpListener;
 use tonic::transport::Endpoint;
+
+/// How often the next service is asked whether it is there, while calls are open. A
+/// grpc-go server closes a connection with more than one ping in 5 minutes, or with
+/// pings while there is no call. The ten seconds are for pings that are delayed on
+/// the way.
+const PING_INTERVAL: Duration = Duration::from_secs(5 * 60 + 10);
+
+/// How long it may take to say so.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -25,9 +37,13 @@ async fn main() -> anyhow::Result<()> {
         Some(uri) => {
             let endpoint = Endpoint::from_shared(uri.to_string())
                 .with_context(|| format!("{uri:?} is not a URI"))?
-                .connect_timeout(Duration::from_secs(1));
+                .connect_timeout(Duration::from_secs(1))
+                // Without it a path that has gone silent would be used for as long
+                // as the kernel tries, and every call would run out of time.
+                .http2_keep_alive_interval(PING_INTERVAL)
+                .keep_alive_timeout(PING_TIMEOUT);
             // It need not be there yet: each call connects if it has to.
-            Some(OrderServiceClient::new(endpoint.connect_lazy()))
+            Some(OrderServiceClient::new(repaired(endpoint.connect_lazy())))
         }
         None => None,
     };

@@ -2,7 +2,14 @@
 //! everything waits, so no test takes time, and each moment is exact.
 
 use std::{
-    cell::RefCell, collections::HashMap, convert::Infallible, fmt, future::ready, io, sync::Once,
+    cell::RefCell,
+    collections::HashMap,
+    convert::Infallible,
+    fmt,
+    future::{Ready, ready},
+    io,
+    sync::Once,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -11,6 +18,7 @@ use deadlines::{
     deadline::Deadline,
     layer::{DeadlineLayer, MARGIN},
     link::{Link, TRACK_EVERY},
+    malformed::{Repaired, repaired},
     pb::{
         PlaceOrderRequest, TrackOrderRequest, order_service_client::OrderServiceClient,
         order_service_server::OrderServiceServer,
@@ -30,10 +38,11 @@ use tonic::{
     Code, Request, Status,
     body::Body,
     metadata::AsciiMetadataValue,
+    server::NamedService,
     service::LayerExt,
-    transport::{Channel, Endpoint, Server, Uri},
+    transport::{Endpoint, Server, Uri},
 };
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -41,7 +50,7 @@ use tracing::{
     subscriber::set_global_default,
 };
 
-type Client = OrderServiceClient<Channel>;
+type Client = OrderServiceClient<Repaired>;
 
 const WORK: Duration = Duration::from_millis(200);
 
@@ -62,7 +71,7 @@ fn client(connections: Connections) -> Client {
         }
     });
     let endpoint = Endpoint::from_static("http://in-this-process");
-    Client::new(endpoint.connect_with_connector_lazy(connector))
+    Client::new(repaired(endpoint.connect_with_connector_lazy(connector)))
 }
 
 /// A service in this process.
@@ -360,6 +369,48 @@ async fn cancelled_becomes_deadline_exceeded_when_the_time_is_up_and_not_before(
     assert_eq!(status.code(), Code::DeadlineExceeded);
     // What is there is there, though the time is up.
     assert!(deadline.bound(async { Ok(()) }).await.is_ok());
+}
+
+/// The next service, or something between it and us, sends details that are not
+/// base64: tonic 0.14.9 would panic.
+#[tokio::test(start_paused = true)]
+async fn malformed_details_of_the_next_service_are_left_out() {
+    let (connections, incoming) = mpsc::channel(1);
+    let server = Server::builder().add_service(Malformed);
+    tokio::spawn(server.serve_with_incoming(ReceiverStream::new(incoming)));
+    let shop = service("shop", Duration::from_secs(10), Some(client(connections)));
+    let (hands, _) = place(shop, Duration::from_secs(5)).await;
+    let status = hands.expect_err("the next one has failed");
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::NotFound, "sold out")
+    );
+}
+
+/// Ends each call with details that are not base64.
+#[derive(Clone)]
+struct Malformed;
+
+impl NamedService for Malformed {
+    const NAME: &'static str = "order.v1.OrderService";
+}
+
+impl Service<http::Request<Body>> for Malformed {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+        let mut response = Status::not_found("sold out").into_http();
+        let details = HeaderValue::from_static("!!!");
+        let headers = response.headers_mut();
+        headers.insert("grpc-status-details-bin", details);
+        ready(Ok(response))
+    }
 }
 
 #[tokio::test(start_paused = true)]

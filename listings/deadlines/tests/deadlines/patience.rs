@@ -48,10 +48,33 @@ async fn whoever_falls_silent_later_is_missed_by_the_keepalive() {
     assert!(kept(server, HELLO).await < SILENCE);
 }
 
+/// A byte every now and then would make the preface last for minutes.
+#[tokio::test(start_paused = true)]
+async fn the_beginning_has_one_limit_for_all_of_its_bytes() {
+    let (mut client, connection) = duplex(1024);
+    let connection = Patience::new(connection, SILENCE);
+    let incoming = tokio_stream::once(Ok::<_, std::io::Error>(connection));
+    let mut server = Server::builder().http2_keepalive_interval(Some(SILENCE / 4));
+    let server = server.add_routes(Routes::default());
+    tokio::spawn(server.serve_with_incoming(incoming));
+    let began = Instant::now();
+    for &byte in HELLO {
+        if client.write_all(&[byte]).await.is_err() {
+            break;
+        }
+        sleep(SILENCE * 9 / 10).await;
+    }
+    // It was closed at the limit, and the next byte found it so.
+    assert!(began.elapsed() < SILENCE * 2, "{:?}", began.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn whoever_says_a_little_now_and_then_stays() {
     let (mut client, connection) = duplex(1024);
     let mut connection = Patience::new(connection, SILENCE);
+    client.write_all(HELLO).await.expect("there is room");
+    let mut read = [0; HELLO.len()];
+    connection.read_exact(&mut read).await.expect("it is open");
     for _ in 0..10 {
         sleep(SILENCE - Duration::from_millis(1)).await;
         client.write_all("茶".as_bytes()).await.expect("it is open");
