@@ -7,25 +7,22 @@ use std::{env, process::ExitCode, time::Duration};
 use anyhow::{Context, bail};
 use errors::{
     call_error::{CallError, Kind},
-    malformed::drop_malformed_details,
+    escape::escape,
+    limit::within,
+    malformed::{Repaired, repaired},
     pb::{CreatePeopleRequest, GetPersonRequest, Person, person_service_client},
     program,
     retry::retried,
 };
-use http::Response;
-use tonic::{
-    Request, Status,
-    body::Body,
-    metadata::AsciiMetadataValue,
-    transport::{Channel, Endpoint},
-};
-use tower::{ServiceBuilder, util::MapResponse};
+use tonic::{Request, Status, metadata::AsciiMetadataValue, transport::Endpoint};
 
 const USAGE: &str = "say `get NAME`, `create NAME AGE` or `fill COUNT`, \
                      and behind it, if you like, a language and a URI";
 
-type Checked = MapResponse<Channel, fn(Response<Body>) -> Response<Body>>;
-type PersonServiceClient = person_service_client::PersonServiceClient<Checked>;
+/// How long one attempt of a call may take.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+type PersonServiceClient = person_service_client::PersonServiceClient<Repaired>;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -47,15 +44,11 @@ async fn main() -> anyhow::Result<ExitCode> {
     let channel = Endpoint::from_shared(uri.to_string())
         .with_context(|| format!("{uri:?} is not a URI"))?
         .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_secs(5))
         .connect()
         .await
         .with_context(|| format!("cannot reach {uri}"))?;
-    let channel = ServiceBuilder::new()
-        .map_response(drop_malformed_details as fn(Response<Body>) -> Response<Body>)
-        .service(channel);
     let registry = Registry {
-        client: PersonServiceClient::new(channel),
+        client: PersonServiceClient::new(repaired(channel)),
         language: language.parse().context("a language is ASCII")?,
     };
 
@@ -83,20 +76,21 @@ enum Command<'a> {
 // ANCHOR: explain
 /// Says what has gone wrong, and what can be done.
 fn explain(error: &CallError) {
-    println!("{error}");
+    println!("{}", escape(&error.message));
     match &error.kind {
         Kind::NotFound { similar } => {
             for name in similar {
-                println!("- did you mean {name}?");
+                println!("- did you mean {}?", escape(name));
             }
         }
         Kind::Invalid(violations) => {
             for violation in violations {
-                println!("- {}: {}", violation.field, violation.description);
+                let (field, description) = (&violation.field, &violation.description);
+                println!("- {}: {}", escape(field), escape(description));
             }
         }
         Kind::Busy { retry_after } => println!("- again in {} s", retry_after.as_secs()),
-        Kind::Failed { number } => println!("- number {number}"),
+        Kind::Failed { number } => println!("- number {}", escape(number)),
         Kind::Other(_) => {}
     }
 }
@@ -112,9 +106,9 @@ impl Registry {
         let mut client = self.client.clone();
         let name = name.to_owned();
         let request = self.request(GetPersonRequest { name });
-        let response = client.get_person(request).await?.into_inner();
-        let Person { name, age, .. } = response.person.unwrap_or_default();
-        println!("{name} is {age}");
+        let response = within(CALL_LIMIT, client.get_person(request)).await?;
+        let Person { name, age, .. } = response.into_inner().person.unwrap_or_default();
+        println!("{} is {age}", escape(&name));
         Ok(())
     }
 
@@ -132,10 +126,8 @@ impl Registry {
             ..Person::default()
         });
         let people = tokio_stream::once(CreatePeopleRequest { person });
-        self.client
-            .clone()
-            .create_people(self.request(people))
-            .await?;
+        let mut client = self.client.clone();
+        within(CALL_LIMIT, client.create_people(self.request(people))).await?;
         Ok(())
     }
     // ANCHOR_END: create

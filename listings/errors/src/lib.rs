@@ -11,9 +11,11 @@ use crate::{pb::person_service_server::PersonServiceServer, people::People, regi
 pub mod call_error;
 pub mod details;
 pub mod error;
+pub mod escape;
 pub mod health;
 pub mod incoming;
 pub mod language;
+pub mod limit;
 pub mod malformed;
 pub mod people;
 pub mod program;

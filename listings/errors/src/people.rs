@@ -46,7 +46,7 @@ impl People {
     pub async fn get(&self, name: &str) -> Result<Person, Error> {
         let path = self.path(name);
         match fs::read(&path).await {
-            Ok(bytes) => person(&bytes, &path),
+            Ok(bytes) => self.person(&bytes, &path),
             // No file, so nobody: if there still is a folder. To list it tells.
             Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::NotFound {
                 name: name.to_owned(),
@@ -57,11 +57,13 @@ impl People {
     }
     // ANCHOR_END: get
 
-    /// Everybody, in the order of their names.
+    // ANCHOR: all
+    /// Everybody, in the order of their names. A file that cannot be read is logged
+    /// and left out: the others are not to suffer from it.
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] and [`Error::Storage`].
+    /// [`Error::Storage`] if the folder cannot be read.
     pub async fn all(&self) -> Result<Vec<Person>, Error> {
         let mut people = Vec::new();
         let folder = at(&self.folder);
@@ -72,12 +74,23 @@ impl People {
                 .extension()
                 .is_some_and(|extension| extension == "person")
             {
-                let bytes = fs::read(&path).await.map_err(at(&path))?;
-                people.push(person(&bytes, &path)?);
+                match self.read(&path).await {
+                    Ok(person) => people.push(person),
+                    Err(error) => {
+                        let cause = std::error::Error::source(&error).map(ToString::to_string);
+                        tracing::error!(%error, cause, "left out");
+                    }
+                }
             }
         }
         people.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(people)
+    }
+    // ANCHOR_END: all
+
+    async fn read(&self, path: &Path) -> Result<Person, Error> {
+        let bytes = fs::read(path).await.map_err(at(path))?;
+        self.person(&bytes, path)
     }
 
     /// Keeps a person, in the place of whoever had the name.
@@ -104,12 +117,16 @@ impl People {
         }
         self.folder.join(file).with_extension("person")
     }
-}
 
-fn person(bytes: &[u8], path: &Path) -> Result<Person, Error> {
-    Person::decode(bytes).map_err(|_| Error::Damaged {
-        path: path.to_owned(),
-    })
+    /// The person in a file. Bytes that decode may be damaged all the same: no
+    /// bytes at all are a person without a name. So the name has to be the file's.
+    fn person(&self, bytes: &[u8], path: &Path) -> Result<Person, Error> {
+        let person = Person::decode(bytes).ok();
+        let person = person.filter(|person| self.path(&person.name) == path);
+        person.ok_or_else(|| Error::Damaged {
+            path: path.to_owned(),
+        })
+    }
 }
 
 /// What the system says, and of what.

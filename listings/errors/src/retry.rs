@@ -5,12 +5,15 @@ use std::time::Duration;
 use tokio::time;
 use tonic::Status;
 
-use crate::call_error::{CallError, Kind};
+use crate::{
+    call_error::{CallError, Kind},
+    escape::escape,
+};
 
 /// How often a call is made, at most.
 pub const ATTEMPTS: u32 = 3;
 
-/// Whoever is asked to wait longer does not.
+/// A server that asks for a longer wait is not asked again.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 // ANCHOR: retried
@@ -32,7 +35,7 @@ where
         };
         match error.kind {
             Kind::Busy { retry_after } if retry_after <= LONGEST_WAIT => {
-                tracing::info!(%error, ?retry_after, "once more");
+                tracing::info!(error = %escape(&error.message), ?retry_after, "once more");
                 time::sleep(retry_after).await;
             }
             _ => return Err(error),

@@ -8,13 +8,13 @@ use axum::{
 use errors::{
     call_error::{CallError, Kind},
     details::detail,
-    malformed::drop_malformed_details,
+    malformed::{drop_malformed_details, repaired},
     pb::{
         GetPersonRequest, ListPeopleRequest, SimilarNames,
         person_service_client::PersonServiceClient,
     },
 };
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use prost::Message;
@@ -62,12 +62,78 @@ async fn server(place: In, status: &'static str, details: &[u8]) -> Result<Chann
         response.headers_mut().insert("content-type", grpc);
         response
     });
+    serve(Router::new().fallback_service(answer)).await
+}
+
+/// A proxy that answers each call itself.
+async fn proxy(status: u16, content_type: &'static str) -> Result<Channel> {
+    let status = StatusCode::from_u16(status)?;
+    let answer = any(async move || {
+        let mut response = Response::new(Body::from("<html>no server</html>"));
+        *response.status_mut() = status;
+        let content_type = HeaderValue::from_static(content_type);
+        response.headers_mut().insert("content-type", content_type);
+        response
+    });
+    serve(Router::new().fallback_service(answer)).await
+}
+
+async fn serve(router: Router) -> Result<Channel> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("http://{}", listener.local_addr()?);
-    let routes = Routes::from(Router::new().fallback_service(answer));
-    let server = Server::builder().add_routes(routes);
+    let server = Server::builder().add_routes(Routes::from(router));
     tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
     Ok(Channel::from_shared(uri)?.connect().await?)
+}
+
+/// As gRPC's document "HTTP to gRPC Status Code Mapping" has it.
+#[tokio::test]
+async fn a_proxy_s_page_ends_a_call_with_the_status_of_its_http_status() -> Result {
+    for (http, code) in [
+        (200, Code::Unknown),
+        (400, Code::Internal),
+        (401, Code::Unauthenticated),
+        (403, Code::PermissionDenied),
+        (404, Code::Unimplemented),
+        (418, Code::Unknown),
+        (429, Code::Unavailable),
+        (500, Code::Unknown),
+        (502, Code::Unavailable),
+        (503, Code::Unavailable),
+        (504, Code::Unavailable),
+    ] {
+        for content_type in ["text/html", "text/html; charset=utf-8", "application/json"] {
+            let channel = repaired(proxy(http, content_type).await?);
+            let mut client = PersonServiceClient::new(channel);
+            let status = client.get_person(request()).await.expect_err("no server");
+            assert_eq!(status.code(), code, "{http}: {status}");
+            let status = match client.list_people(ListPeopleRequest {}).await {
+                Ok(people) => people.into_inner().message().await.expect_err("no server"),
+                Err(status) => status,
+            };
+            assert_eq!(status.code(), code, "{http}: {status}");
+        }
+    }
+    // A proxy that passes on the content-type of the request.
+    let channel = repaired(proxy(503, "application/grpc").await?);
+    let call = PersonServiceClient::new(channel)
+        .get_person(request())
+        .await;
+    assert_eq!(call.expect_err("no server").code(), Code::Unavailable);
+    Ok(())
+}
+
+/// tonic 0.14.9. When this test fails, `drop_foreign_body` is no longer needed.
+#[tokio::test]
+async fn without_it_a_page_is_read_as_a_message() -> Result {
+    let mut client = PersonServiceClient::new(proxy(503, "text/html").await?);
+    let status = client.get_person(request()).await.expect_err("no server");
+    assert_eq!(status.code(), Code::Internal);
+    assert!(
+        status.message().contains("compression flag: 60"),
+        "{status}"
+    );
+    Ok(())
 }
 
 fn request() -> GetPersonRequest {

@@ -214,6 +214,53 @@ async fn what_is_broken_is_hidden_under_a_number() -> Result {
     Ok(())
 }
 
+/// Whatever stands in it, or if it is no file at all.
+#[tokio::test]
+async fn a_damaged_file_is_the_matter_of_its_own_person() -> Result {
+    let folder = tempfile::tempdir()?;
+    let people = People::open(folder.path().to_owned()).await?;
+    let mut client = registry(folder.path()).await?;
+    create(&mut client, person("jenny", 21, "")).await?;
+    create(&mut client, person("李雷", 21, "")).await?;
+    let jenny = std::fs::read(people.path("jenny"))?;
+
+    let damage: [&dyn Fn(&Path) -> std::io::Result<()>; 5] = [
+        &|file| std::fs::write(file, b"\xff\xff"),
+        &|file| std::fs::write(file, b""),
+        &|file| std::fs::write(file, &jenny[..3]),
+        &|file| std::fs::write(file, &jenny), // somebody else's
+        &|file| std::fs::create_dir(file),
+    ];
+    for (number, damage) in damage.into_iter().enumerate() {
+        damage(&people.path(&format!("mike-{number}")))?;
+    }
+    for number in 0..damage.len() {
+        let name = format!("mike-{number}");
+        let status = get(&mut client, &name).await.expect_err("it is damaged");
+        let code = if number == 4 {
+            Code::Internal
+        } else {
+            Code::DataLoss
+        };
+        assert_eq!(status.code(), code, "{name}: {status}");
+    }
+
+    let status = get(&mut client, "jeny").await.expect_err("nobody has it");
+    assert_eq!(status.code(), Code::NotFound);
+    let similar = detail::<SimilarNames>(&status).ok_or("similar names")?;
+    assert_eq!(similar.names, ["jenny"]);
+    let mut all = client.list_people(ListPeopleRequest {}).await?.into_inner();
+    let mut names = Vec::new();
+    while let Some(response) = all.message().await? {
+        names.push(response.person.unwrap_or_default().name);
+    }
+    assert_eq!(names, ["jenny", "李雷"]);
+    // And a person who comes again is whole.
+    create(&mut client, person("mike-0", 20, "")).await?;
+    assert_eq!(get(&mut client, "mike-0").await?.age, 20);
+    Ok(())
+}
+
 #[test]
 fn each_error_is_told_in_two_languages() -> Result {
     let errors: [fn() -> Error; 4] = [
