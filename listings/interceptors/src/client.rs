@@ -6,7 +6,10 @@ use std::{env, time::Duration};
 use anyhow::Context;
 use interceptors::{
     callers::API_KEY,
+    escape::escape,
+    limit::within,
     log::{LogLayer, LogService},
+    malformed::{Repaired, repaired},
     pb::{
         CreatePeopleRequest, GetPersonRequest, ListPeopleRequest, LookUpPeopleRequest, Person,
         person_service_client::PersonServiceClient,
@@ -17,9 +20,12 @@ use tonic::{
     Request, Status,
     metadata::AsciiMetadataValue,
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::Endpoint,
 };
 use tower::ServiceBuilder;
+
+/// How long a call may take, with all its messages.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -37,8 +43,6 @@ async fn main() -> anyhow::Result<()> {
     let channel = Endpoint::from_shared(uri.clone())
         .with_context(|| format!("{uri:?} is not a URI"))?
         .connect_timeout(Duration::from_secs(5))
-        // Until a response begins.
-        .timeout(Duration::from_secs(5))
         .connect()
         .await
         .with_context(|| format!("cannot reach {uri}"))?;
@@ -46,18 +50,18 @@ async fn main() -> anyhow::Result<()> {
     let mut key: AsciiMetadataValue = key.parse().context("a key is ASCII")?;
     // Whoever prints the metadata shall not print the key.
     key.set_sensitive(true);
-    let channel = ServiceBuilder::new().layer(LogLayer).service(channel);
+    let channel = ServiceBuilder::new()
+        .layer(LogLayer)
+        .service(repaired(channel));
     let mut client = PersonServiceClient::with_interceptor(channel, WithKey(key));
     // ANCHOR_END: client
 
-    report("create", create(&mut client).await);
-    report("get jack", get(&mut client, "jack").await);
-    report("get jenny", get(&mut client, "jenny").await);
-    report("list", list(&mut client).await);
-    report(
-        "look up",
-        look_up(&mut client, &["mike", "jenny", "jack"]).await,
-    );
+    report("create", create(&mut client)).await;
+    report("get jack", get(&mut client, "jack")).await;
+    report("get jenny", get(&mut client, "jenny")).await;
+    report("list", list(&mut client)).await;
+    let names = ["mike", "jenny", "jack"];
+    report("look up", look_up(&mut client, &names)).await;
     Ok(())
 }
 
@@ -73,12 +77,13 @@ impl Interceptor for WithKey {
     }
 }
 
-type Client = PersonServiceClient<InterceptedService<LogService<Channel>, WithKey>>;
+type Client = PersonServiceClient<InterceptedService<LogService<Repaired>, WithKey>>;
 // ANCHOR_END: with_key
 
-fn report(call: &str, result: Result<(), Status>) {
-    if let Err(status) = result {
-        println!("{call}: {:?}, {}", status.code(), status.message());
+/// Waits for a call, for [`CALL_LIMIT`] at most, and prints why it has failed.
+async fn report(name: &str, call: impl Future<Output = Result<(), Status>>) {
+    if let Err(status) = within(CALL_LIMIT, call).await {
+        println!("{name}: {:?}, {}", status.code(), escape(status.message()));
     }
 }
 
@@ -137,6 +142,7 @@ fn print(call: &str, person: Option<Person>) {
         ..
     } = person.unwrap_or_default();
     let created_at = created_at.unwrap_or_default();
+    let (name, created_by) = (escape(&name), escape(&created_by));
     println!("{call}: {name}, created by {created_by} at {created_at}");
 }
 // ANCHOR_END: print

@@ -12,10 +12,13 @@ use crate::{
 };
 
 pub mod callers;
+pub mod escape;
 pub mod health;
 pub mod incoming;
 pub mod keys;
+pub mod limit;
 pub mod log;
+pub mod malformed;
 pub mod messages;
 pub mod program;
 pub mod registry;
