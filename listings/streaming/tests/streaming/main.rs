@@ -3,4 +3,5 @@
 mod client;
 mod exercises;
 mod peer;
+mod resets;
 mod till;
