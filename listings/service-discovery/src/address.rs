@@ -2,16 +2,13 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use tokio::{net::UnixStream, time};
 use tonic::transport::{self, Endpoint};
+
+use crate::connection::{self, Connection, NoConnection};
 
 /// How long it may take to connect.
 pub const CONNECT: Duration = Duration::from_secs(1);
-
-/// How often an idle connection is asked whether the other end is still there, and
-/// how long it may take to say so. A server may refuse to be asked more often than
-/// each five minutes: ours does not.
-const KEEPALIVE: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 // ANCHOR: address
 /// Where a server can be called. What connects to it does so anew each time.
@@ -36,9 +33,28 @@ impl Address {
         };
         Ok(Endpoint::from_shared(uri)?
             .connect_timeout(CONNECT)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true))
+            .http2_keep_alive_interval(connection::PING)
+            .keep_alive_timeout(connection::PING_TIMEOUT)
+            .tcp_keepalive(Some(connection::PROBE))
+            .tcp_keepalive_interval(Some(connection::PROBE_INTERVAL))
+            .tcp_keepalive_retries(Some(connection::PROBES)))
+    }
+
+    /// Connects to it, and waits until the server has spoken HTTP/2.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the server cannot be reached, or speaks something else or nothing.
+    pub async fn connect(&self) -> Result<Connection, NoConnection> {
+        let endpoint = self.endpoint()?;
+        match self {
+            Self::Tcp(_) => Connection::open(&endpoint, connection::tcp(&endpoint).await?).await,
+            Self::Unix(path) => {
+                // It can wait too: for a place in the queue of the one who listens.
+                let stream = time::timeout(CONNECT, UnixStream::connect(path)).await??;
+                Connection::open(&endpoint, stream).await
+            }
+        }
     }
 }
 // ANCHOR_END: address

@@ -4,17 +4,14 @@ use std::{
     collections::BTreeMap,
     error::Error,
     iter,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
 use http_body_util::BodyExt;
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     task::{AbortHandle, JoinSet},
     time,
 };
@@ -22,17 +19,20 @@ use tonic::{
     Status, TimeoutExpired,
     body::Body,
     codegen::{BoxFuture, http},
-    transport::Channel,
 };
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use crate::{
     address::Address,
     backoff::Backoff,
+    connection::{Connection, NoConnection},
     name::{Known, Name},
 };
 
-/// How long to wait before a server that could not be connected to is tried again.
+/// How long to wait before a server that could not be connected to is tried again. A
+/// connection that ends sooner than the longest of these pauses counts as a failure too:
+/// otherwise a server that speaks HTTP/2 and then closes would be connected to all the
+/// time.
 const RECONNECT: Backoff = Backoff {
     first: Duration::from_millis(100),
     longest: Duration::from_secs(5),
@@ -61,11 +61,10 @@ enum State {
     Failing(String),
 }
 
-/// The connections, in their turn, and who is told that one is broken.
+/// The connections, in their turn.
 #[derive(Debug, Default)]
 struct Lines {
     turns: Mutex<Turns>,
-    broken: Notify,
 }
 
 /// Whoever is first is next.
@@ -81,12 +80,13 @@ struct Turn {
     address: Address,
 }
 
-/// A connection.
+/// A connection to a server. gRPC calls it a subchannel.
 #[derive(Debug)]
 struct Line {
     address: Address,
-    channel: Channel,
-    broken: AtomicBool,
+    connection: Connection,
+    /// How many attempts before this one have failed in a row.
+    failures: u32,
 }
 // ANCHOR_END: balanced
 
@@ -144,9 +144,10 @@ impl Lines {
     /// The connection that has waited longest. Its next turn is behind all others.
     fn next(&self) -> Option<Arc<Line>> {
         let mut turns = self.turns();
-        let last = turns.last_key_value().map_or(0, |(turn, _)| turn.last);
-        // Those that broke are taken out below, as soon as `keep` has heard of it.
-        let (turn, line) = turns.iter().find(|(_, line)| !line.is_broken())?;
+        let last = last(&turns);
+        // Those that have ended are taken out below, as soon as `keep` has heard of it.
+        let mut all = turns.iter();
+        let (turn, line) = all.find(|(_, line)| line.connection.ended().is_none())?;
         let (mut turn, line) = (turn.clone(), line.clone());
         turns.remove(&turn);
         turn.last = last + 1;
@@ -161,10 +162,9 @@ impl Lines {
     }
 }
 
-impl Line {
-    fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
-    }
+/// The last turn that has been given.
+fn last(turns: &Turns) -> u64 {
+    turns.last_key_value().map_or(0, |(turn, _)| turn.last)
 }
 
 // ANCHOR: call
@@ -182,44 +182,39 @@ impl Service<http::Request<Body>> for Balanced {
         let this = self.clone();
         Box::pin(async move {
             let line = this.pick().await?;
-            let lines = this.lines;
-            match line.channel.clone().oneshot(request).await {
+            match line.connection.call(request).await {
                 Ok(response) => Ok(response.map(|body| {
                     // It can break until the last byte has come.
-                    Body::new(body.map_err(move |status| lines.failed(&line, status)))
+                    Body::new(body.map_err(move |status| line.failed(status)))
                 })),
-                Err(error) => Err(lines.failed(&line, Status::from_error(error.into()))),
+                Err(error) => Err(line.failed(Status::from_error(error.into()))),
             }
         })
     }
 }
 // ANCHOR_END: call
 
-impl Lines {
+impl Line {
     // ANCHOR: failed
     /// What a call ends with that got no answer. If the connection is to blame, tonic
     /// says UNKNOWN, CANCELLED or UNAVAILABLE, according to where the call was when it
     /// broke. gRPC says UNAVAILABLE, and so do we.
-    fn failed(&self, line: &Line, status: Status) -> Status {
+    fn failed(&self, status: Status) -> Status {
         let Some(error) = status.source() else {
             // It has come from the server.
             return status;
         };
         let last = last_cause(error);
         if causes(error).any(|cause| cause.is::<TimeoutExpired>()) {
-            return Status::deadline_exceeded(format!("{}: no answer in time", line.address));
+            return Status::deadline_exceeded(format!("{}: no answer in time", self.address));
         }
         // The server has ended this one call, and the connection is well.
         let reset = |error: &h2::Error| error.is_reset();
         if causes(error).any(|cause| cause.downcast_ref().is_some_and(reset)) {
             return status;
         }
-        let unavailable = Status::unavailable(format!("{}: {last}", line.address));
-        if !line.broken.swap(true, Ordering::Relaxed) {
-            tracing::info!(server = %line.address, because = last, "a connection broke");
-            self.broken.notify_one();
-        }
-        unavailable
+        self.connection.broke(&last);
+        Status::unavailable(format!("{}: {last}", self.address))
     }
     // ANCHOR_END: failed
 }
@@ -231,8 +226,8 @@ enum Server {
         attempt: AbortHandle,
         /// How many attempts before this one have failed in a row.
         failures: u32,
-        /// Why the last one did.
-        because: String,
+        /// Why the last connection, or attempt, failed; `None` at the very first attempt.
+        because: Option<String>,
     },
 }
 
@@ -242,7 +237,9 @@ struct Keeper {
     lines: Arc<Lines>,
     state: watch::Sender<State>,
     servers: BTreeMap<Address, Server>,
-    attempts: JoinSet<(Address, Result<Channel, String>)>,
+    attempts: JoinSet<(Address, Result<Connection, NoConnection>)>,
+    /// One for each connection, which resolves when that ends.
+    ends: JoinSet<()>,
 }
 
 async fn keep(name: Name, lines: Arc<Lines>, state: watch::Sender<State>) {
@@ -252,6 +249,7 @@ async fn keep(name: Name, lines: Arc<Lines>, state: watch::Sender<State>) {
         state,
         servers: BTreeMap::new(),
         attempts: JoinSet::new(),
+        ends: JoinSet::new(),
     };
     keeper.known();
     keeper.run().await;
@@ -271,7 +269,7 @@ impl Keeper {
                         self.attempted(address, connected);
                     }
                 }
-                () = self.lines.broken.notified() => self.broken(),
+                Some(_) = self.ends.join_next() => self.ended(),
             }
         }
     }
@@ -295,52 +293,68 @@ impl Keeper {
         self.lines.turns().retain(|turn, _| stays(turn));
         for address in addresses {
             if !self.servers.contains_key(&address) {
-                self.connect(address, 0, String::new());
+                self.connect(address, 0, None);
             }
         }
     }
 
-    fn attempted(&mut self, address: Address, connected: Result<Channel, String>) {
-        let Some(Server::Connecting { failures, .. }) = self.servers.get(&address) else {
+    fn attempted(&mut self, address: Address, connected: Result<Connection, NoConnection>) {
+        let Some(Server::Connecting {
+            failures, because, ..
+        }) = self.servers.get(&address)
+        else {
             return;
         };
         match connected {
-            Ok(channel) => {
+            Ok(connection) => {
+                self.ends.spawn(connection.end());
                 let line = Arc::new(Line {
                     address: address.clone(),
-                    channel,
-                    broken: AtomicBool::new(false),
+                    connection,
+                    failures: *failures,
                 });
                 let known = self.name.known.borrow();
                 let addresses = known.iter().flat_map(|known| &known.addresses);
-                // Whoever is new has waited longest.
+                let mut turns = self.lines.turns();
                 let turn = Turn {
-                    last: 0,
+                    // A server that is new has waited longest. One that was away is last,
+                    // or a server that comes and goes would draw more calls than others.
+                    last: because.as_ref().map_or(0, |_| last(&turns) + 1),
                     place: addresses.take_while(|other| **other != address).count(),
                     address: address.clone(),
                 };
-                self.lines.turns().insert(turn, line.clone());
+                turns.insert(turn, line.clone());
+                drop(turns);
                 self.servers.insert(address, Server::Connected(line));
             }
             Err(because) => {
-                let failures = failures + 1;
+                let (failures, because) = (failures + 1, because.to_string());
                 if failures == 1 {
                     tracing::info!(server = %address, because, "cannot connect");
                 }
-                self.connect(address, failures, because);
+                self.connect(address, failures, Some(because));
             }
         }
     }
 
-    fn broken(&mut self) {
-        self.lines.turns().retain(|_, line| !line.is_broken());
-        let broken = |(address, server): (&Address, &Server)| match server {
-            Server::Connected(line) if line.is_broken() => Some(address.clone()),
-            _ => None,
-        };
-        let broken: Vec<Address> = self.servers.iter().filter_map(broken).collect();
-        for address in broken {
-            self.connect(address, 0, "the connection broke".to_owned());
+    /// A connection has ended, whether a call has found out or not.
+    fn ended(&mut self) {
+        let ended = |line: &Line| line.connection.ended();
+        self.lines.turns().retain(|_, line| ended(line).is_none());
+        let mut again = Vec::new();
+        for (address, server) in &self.servers {
+            if let Server::Connected(line) = server
+                && let Some(because) = ended(line)
+            {
+                tracing::info!(server = %address, because, "a connection ended");
+                // That it was there at all shows nothing; that it lasted does.
+                let lasted = line.connection.age() >= RECONNECT.longest;
+                let failures = if lasted { 0 } else { line.failures + 1 };
+                again.push((address.clone(), failures, because));
+            }
+        }
+        for (address, failures, because) in again {
+            self.connect(address, failures, Some(because));
         }
         // It may have moved.
         self.name.again.notify_one();
@@ -348,17 +362,14 @@ impl Keeper {
     // ANCHOR_END: changes
 
     // ANCHOR: connect
-    fn connect(&mut self, address: Address, failures: u32, because: String) {
+    fn connect(&mut self, address: Address, failures: u32, because: Option<String>) {
         let to = address.clone();
         let attempt = self.attempts.spawn(async move {
             if failures > 0 {
                 time::sleep(RECONNECT.pause(failures)).await;
             }
-            let channel = match to.endpoint() {
-                Ok(endpoint) => endpoint.connect().await,
-                Err(error) => Err(error),
-            };
-            (to, channel.map_err(|error| last_cause(&error)))
+            let connected = to.connect().await;
+            (to, connected)
         });
         let server = Server::Connecting {
             attempt,
@@ -380,7 +391,10 @@ impl Keeper {
             match server {
                 Server::Connected(_) => connected = true,
                 Server::Connecting { failures: 0, .. } => trying = true,
-                Server::Connecting { because, .. } => reasons.push(format!("{address}: {because}")),
+                Server::Connecting { because, .. } => {
+                    let because = because.as_deref().unwrap_or_default();
+                    reasons.push(format!("{address}: {because}"));
+                }
             }
         }
         if connected {

@@ -11,6 +11,7 @@ use crate::{greeter::Greeter, pb::greeter_service_server::GreeterServiceServer};
 pub mod address;
 pub mod backoff;
 pub mod channel;
+pub mod connection;
 pub mod dns;
 pub mod greeter;
 pub mod incoming;

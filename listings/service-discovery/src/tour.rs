@@ -111,6 +111,8 @@ async fn main() -> anyhow::Result<()> {
 
     println!("b is killed");
     b.kill();
+    // Its connection has ended: no call has to find out.
+    until(&mut channel, 1).await;
     call(&channel, 3).await;
     // ANCHOR_END: tour
 

@@ -91,8 +91,11 @@ async fn who_cannot_be_reached_is_passed_over_and_comes_back() -> Result<()> {
         }
     })
     .await?;
-    let message = hello(channel).await?;
-    assert!(message.contains(&late.to_string()), "{message}");
+    // It was away, so it is behind the one that was there.
+    for address in [server.address, late] {
+        let message = hello(channel.clone()).await?;
+        assert!(message.contains(&address.to_string()), "{message}");
+    }
     Ok(())
 }
 
@@ -285,4 +288,19 @@ async fn what_the_server_says_is_passed_on_and_not_tried_again() -> Result<()> {
     assert_eq!(status.message(), "name is empty: say whom to greet");
     assert_eq!(calls, 1);
     Ok(())
+}
+
+/// Nothing is called, and nothing has to be: the connection itself tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_is_taken_out_before_it_is_called() -> Result<()> {
+    let (dying, staying) = (Server::start().await?, Server::start().await?);
+    let mut channel = fixed([&dying, &staying]);
+    channel.settled().await;
+    drop(dying);
+    soon("it is taken out", async {
+        while channel.servers() != Vec::from_iter(tcp(&[staying.address])) {
+            channel.changed().await;
+        }
+    })
+    .await
 }

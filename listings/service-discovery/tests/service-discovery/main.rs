@@ -1,8 +1,10 @@
 //! What one name over many servers does, and what it says when it cannot.
 
 mod channel;
+mod connection;
 mod dns;
 mod exercises;
+mod readiness;
 mod registries;
 mod targets;
 mod unix;
