@@ -12,24 +12,32 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, watch},
-    time,
+    sync::watch,
+    time::{self, Instant},
 };
 use tonic::{
-    Code, Status,
-    transport::{self, Channel, Endpoint},
+    Code, Status, Streaming,
+    transport::{self, Endpoint},
 };
 use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
 };
 
-use crate::SERVICE;
+use crate::{
+    SERVICE,
+    connection::{self, Connection, NoConnection},
+};
 
 /// How long it may take to connect.
 pub const CONNECT: Duration = Duration::from_secs(1);
 
+/// How long a server may take to say for the first time how it is.
+pub const HEALTH: Duration = Duration::from_secs(5);
+
 /// How long to wait before a server that cannot be reached is tried again: at first,
-/// and at most.
+/// and at most. It begins at first again only for a server that has been there for
+/// longer than the longest pause.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 // ANCHOR: backend
@@ -45,7 +53,7 @@ pub struct Backend {
 /// Whether it can be called.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// That is not known yet.
+    /// That is not known yet; or again, since a good connection has ended.
     Connecting,
     /// It can.
     Ready(Connection),
@@ -53,31 +61,7 @@ pub enum State {
     Out(String),
 }
 
-/// A connection, which calls may find broken. Each is told so by itself: a call may hear
-/// of it late, when there is a new one already.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    channel: Channel,
-    broken: Arc<Notify>,
-}
 // ANCHOR_END: backend
-
-impl Connection {
-    fn new(channel: Channel) -> Self {
-        let broken = Arc::default();
-        Self { channel, broken }
-    }
-
-    /// What calls go through.
-    pub fn channel(&self) -> Channel {
-        self.channel.clone()
-    }
-
-    /// Says that a call has found it broken.
-    pub fn broke(&self) {
-        self.broken.notify_one();
-    }
-}
 
 impl Backend {
     /// The server at `address`, which can do so many times as much as others.
@@ -119,17 +103,22 @@ impl Backend {
     /// Keeps a connection to it, for ever, and tells `changed` whenever it can be
     /// called and could not, or the other way round.
     pub async fn keep(&self, changed: watch::Sender<()>) {
-        let (mut pause, longest) = RECONNECT;
+        let (first, longest) = RECONNECT;
+        let mut pause = first;
         loop {
-            let because = match endpoint(self.address) {
-                Ok(endpoint) => match endpoint.connect().await {
-                    Ok(channel) => {
-                        (pause, _) = RECONNECT;
-                        self.follow(Connection::new(channel), &changed).await
+            let because = match self.connect().await {
+                Ok((connection, health)) => {
+                    let since = Instant::now();
+                    let because = self.follow(connection, health, &changed).await;
+                    if since.elapsed() >= longest {
+                        pause = first;
+                        tracing::info!(server = %self.address, because, "connecting again");
+                        self.set(State::Connecting, &changed);
+                        continue;
                     }
-                    Err(error) => last_cause(&error),
-                },
-                Err(error) => last_cause(&error),
+                    because
+                }
+                Err(because) => because,
             };
             self.set(State::Out(because), &changed);
             // One half of it is up to chance, so that not all clients come at once.
@@ -138,41 +127,45 @@ impl Backend {
         }
     }
 
+    /// Connects, and asks for the health. Both have to be answered in time: a server
+    /// that is silent would be neither ready nor out, and calls would wait for it.
+    async fn connect(&self) -> Result<(Connection, Health), String> {
+        let connecting = async {
+            let endpoint = endpoint(self.address)?;
+            let stream = connection::tcp(&endpoint).await?;
+            Connection::open(&endpoint, stream).await
+        };
+        let connection = connecting
+            .await
+            .map_err(|error: NoConnection| error.to_string())?;
+        match time::timeout(HEALTH, Health::ask(&connection)).await {
+            Ok(Ok(health)) => Ok((connection, health)),
+            Ok(Err(status)) => Err(reason(&status)),
+            Err(_) => Err(format!("it did not say how it is in {HEALTH:?}")),
+        }
+    }
+
     /// Does as the server says of itself, as long as it is connected. Returns what
     /// ended that.
-    async fn follow(&self, connection: Connection, changed: &watch::Sender<()>) -> String {
-        let service = SERVICE.to_owned();
-        let watching = HealthClient::new(connection.channel())
-            .watch(HealthCheckRequest { service })
-            .await;
-        let mut watching = match watching {
-            Ok(watching) => Some(watching.into_inner()),
-            // It has nothing to say of its health: so it is well.
-            Err(status) if status.code() == Code::Unimplemented => {
-                self.set(State::Ready(connection.clone()), changed);
-                None
-            }
-            Err(status) => return reason(&status),
-        };
+    async fn follow(
+        &self,
+        connection: Connection,
+        mut health: Health,
+        changed: &watch::Sender<()>,
+    ) -> String {
         loop {
-            let said = async {
-                match &mut watching {
-                    Some(watching) => watching.message().await,
-                    None => future::pending().await,
-                }
-            };
-            let said = tokio::select! {
-                said = said => said,
-                () = connection.broken.notified() => return "the connection broke".to_owned(),
-            };
-            match said {
-                Ok(Some(health)) if health.status() == ServingStatus::Serving => {
-                    self.set(State::Ready(connection.clone()), changed);
-                }
+            let state = match health.status {
+                ServingStatus::Serving => State::Ready(connection.clone()),
+                ServingStatus::ServiceUnknown => State::Out(unknown()),
                 // The connection stays, and so do the calls that are under way.
-                Ok(Some(_)) => self.set(State::Out("it says not to".to_owned()), changed),
-                Ok(None) => return "it has ended".to_owned(),
-                Err(status) => return reason(&status),
+                _ => State::Out("it says not to".to_owned()),
+            };
+            self.set(state, changed);
+            tokio::select! {
+                said = health.next() => if let Err(because) = said {
+                    return because;
+                },
+                () = connection.end() => return connection.ended().unwrap_or_default(),
             }
         }
     }
@@ -190,6 +183,59 @@ impl Backend {
         changed.send_replace(());
     }
 }
+
+// ANCHOR: health
+/// What a server says of its health.
+struct Health {
+    status: ServingStatus,
+    /// What changes; `None` if it has no health service.
+    changes: Option<Streaming<HealthCheckResponse>>,
+}
+
+impl Health {
+    /// The first answer. A server without a health service is well, as in grpc-go; any
+    /// other error is one.
+    async fn ask(connection: &Connection) -> Result<Self, Status> {
+        let first = async {
+            let service = SERVICE.to_owned();
+            let mut changes = HealthClient::new(connection.channel())
+                .watch(HealthCheckRequest { service })
+                .await?
+                .into_inner();
+            match changes.message().await? {
+                Some(health) => Ok((health.status(), changes)),
+                None => Err(Status::unknown("it said nothing of its health")),
+            }
+        };
+        match first.await {
+            Ok((status, changes)) => Ok(Self {
+                status,
+                changes: Some(changes),
+            }),
+            Err(status) if status.code() == Code::Unimplemented => Ok(Self {
+                status: ServingStatus::Serving,
+                changes: None,
+            }),
+            Err(status) => Err(status),
+        }
+    }
+
+    /// Waits for the next answer.
+    async fn next(&mut self) -> Result<(), String> {
+        let Some(changes) = &mut self.changes else {
+            return future::pending().await;
+        };
+        match changes.message().await {
+            Ok(Some(health)) => {
+                self.status = health.status();
+                Ok(())
+            }
+            Ok(None) => Err("it says no more of its health".to_owned()),
+            Err(status) => Err(reason(&status)),
+        }
+    }
+}
+// ANCHOR_END: health
 
 // ANCHOR: pending
 /// A call that is under way, until this is dropped.
@@ -220,9 +266,11 @@ pub fn endpoint(address: SocketAddr) -> Result<Endpoint, transport::Error> {
     Ok(Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(3))
-        .keep_alive_while_idle(true))
+        .http2_keep_alive_interval(connection::PING)
+        .keep_alive_timeout(connection::PING_TIMEOUT)
+        .tcp_keepalive(Some(connection::PROBE))
+        .tcp_keepalive_interval(Some(connection::PROBE_INTERVAL))
+        .tcp_keepalive_retries(Some(connection::PROBES)))
 }
 
 /// An error, what caused it, what caused that, and so on.
@@ -241,6 +289,15 @@ pub(crate) fn last_cause(error: &(dyn Error + 'static)) -> String {
 fn reason(status: &Status) -> String {
     match status.source() {
         Some(source) => last_cause(source),
+        None if status.code() == Code::NotFound => unknown(),
         None => format!("{:?}: {}", status.code(), status.message()),
     }
+}
+
+/// A server that has a health service, and does not know our service there, is out: it
+/// may not serve it. A server says so with the status SERVICE_UNKNOWN or, as that of
+/// tonic does, with the code NOT_FOUND. Then it has to be asked again, which is done
+/// like connecting, with pauses that grow.
+fn unknown() -> String {
+    format!("its health service does not know {SERVICE}")
 }

@@ -13,10 +13,11 @@ use tonic::{
     body::Body,
     codegen::{BoxFuture, http},
 };
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use crate::{
-    backend::{Backend, Connection, Pending, State, causes, last_cause},
+    backend::{Backend, Pending, State, causes, last_cause},
+    connection::Connection,
     policy::Policy,
 };
 
@@ -90,8 +91,11 @@ impl Balanced {
             let (mut ready, mut reasons, mut connecting) = (Vec::new(), Vec::new(), false);
             for backend in self.backends() {
                 match backend.state() {
-                    State::Ready(_) => ready.push(backend.clone()),
-                    State::Connecting => connecting = true,
+                    State::Ready(connection) if connection.ended().is_none() => {
+                        ready.push(backend.clone());
+                    }
+                    // Its task will say in a moment what becomes of one that has ended.
+                    State::Ready(_) | State::Connecting => connecting = true,
                     State::Out(why) => reasons.push(format!("{}: {why}", backend.address())),
                 }
             }
@@ -129,7 +133,7 @@ impl Service<http::Request<Body>> for Balanced {
         Box::pin(async move {
             let (backend, connection) = this.pick().await?;
             let pending = Pending::new(backend.clone());
-            match connection.channel().oneshot(request).await {
+            match connection.call(request).await {
                 Ok(response) => Ok(response.map(|body| {
                     Body::new(body.map_err(move |status| {
                         // A stream is under way until its last message.
@@ -162,7 +166,7 @@ fn failed(backend: &Backend, connection: &Connection, status: Status) -> Status 
     if causes(error).any(|cause| cause.downcast_ref().is_some_and(reset)) {
         return status;
     }
-    let unavailable = Status::unavailable(format!("{address}: {}", last_cause(error)));
-    connection.broke();
-    unavailable
+    let last = last_cause(error);
+    connection.broke(&last);
+    Status::unavailable(format!("{address}: {last}"))
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use tokio::time;
 use tonic::{
     Status,
     body::Body,
@@ -19,7 +20,7 @@ use tower::{
 };
 
 use crate::{
-    backend::{Backend, endpoint},
+    backend::{Backend, CONNECT, endpoint},
     balanced::Balanced,
     policy::{LeastPending, PickFirst, Policy, RoundRobin, Weighted},
 };
@@ -99,8 +100,9 @@ async fn ours(policy: impl Policy + 'static, servers: &[(SocketAddr, u32)]) -> A
         .iter()
         .map(|(address, weight)| Backend::new(*address, *weight));
     let mut channel = Balanced::new(policy, backends);
-    // Or the first calls would all go to the one that is connected first.
-    channel.settled().await;
+    // Or the first calls would all go to the one that is connected first. But one that
+    // is silent is not waited for.
+    time::timeout(CONNECT, channel.settled()).await.ok();
     any(channel)
 }
 

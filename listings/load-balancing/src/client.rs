@@ -1,7 +1,7 @@
 //! `load-balancing-client [POLICY [CALLS [ADDRESS[*WEIGHT]…]]]` makes so many calls,
 //! ten at a time, and prints who has answered how many.
 
-use std::env;
+use std::{env, time::Duration};
 
 use anyhow::{Context, Result};
 use load_balancing::{
@@ -9,10 +9,17 @@ use load_balancing::{
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
     program,
 };
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{self, Instant},
+};
+use tonic::Request;
 
 /// How many calls are under way at a time.
 const AT_ONCE: usize = 10;
+
+/// How long a call may take, from its beginning to the last byte of its answer.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -70,9 +77,17 @@ async fn main() -> Result<()> {
 
 async fn call(channel: AnyChannel) -> String {
     let name = "李雷".to_owned();
+    let mut request = Request::new(SayHelloRequest { name });
+    // For the server. Here, tonic counts it to the headers of the answer only.
+    request.set_timeout(DEADLINE);
+    let deadline = Instant::now() + DEADLINE;
     let mut client = GreeterServiceClient::new(channel);
-    match client.say_hello(SayHelloRequest { name }).await {
-        Ok(response) => response.into_inner().message,
-        Err(status) => format!("{:?}: {}", status.code(), status.message()),
+    match time::timeout_at(deadline, client.say_hello(request)).await {
+        Ok(Ok(response)) => response.into_inner().message,
+        // tonic counts too, and says CANCELLED: whichever of us is woken first.
+        Ok(Err(status)) if Instant::now() < deadline => {
+            format!("{:?}: {}", status.code(), status.message())
+        }
+        _ => format!("DeadlineExceeded: no answer in {DEADLINE:?}"),
     }
 }

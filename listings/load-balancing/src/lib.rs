@@ -14,6 +14,7 @@ use crate::{greeter::Greeter, pb::greeter_service_server::GreeterServiceServer};
 pub mod backend;
 pub mod balanced;
 pub mod channels;
+pub mod connection;
 pub mod greeter;
 pub mod health;
 pub mod incoming;

@@ -4,6 +4,7 @@
 mod exercises;
 mod health;
 mod policies;
+mod silent;
 mod tonics;
 
 use std::{collections::BTreeMap, future::pending, net::SocketAddr, sync::Arc, time::Duration};
