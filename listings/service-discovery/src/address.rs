@@ -40,6 +40,11 @@ impl Address {
             .tcp_keepalive_retries(Some(connection::PROBES)))
     }
 
+    /// Whether it is one of IPv6.
+    pub fn is_v6(&self) -> bool {
+        matches!(self, Self::Tcp(address) if address.is_ipv6())
+    }
+
     /// Connects to it, and waits until the server has spoken HTTP/2.
     ///
     /// # Errors

@@ -1,16 +1,13 @@
 //! Names of the DNS, asked for again and again.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolverConfig},
     net::runtime::TokioRuntimeProvider,
+    proto::rr::RecordType,
 };
 use indexmap::IndexSet;
 use tokio::{
@@ -34,10 +31,12 @@ const AT_MOST: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 ///
-/// Fails if it cannot be found out whom the system asks.
+/// Fails if the system's DNS configuration cannot be read.
 pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver> {
     let mut builder = match server {
-        None => TokioResolver::builder_tokio().context("whom does this system ask?")?,
+        None => {
+            TokioResolver::builder_tokio().context("cannot read the system's DNS configuration")?
+        }
         Some(server) => {
             let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
             let connections = connections.map(|mut connection| {
@@ -60,6 +59,10 @@ pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver> {
 // ANCHOR: follow
 /// Keeps up to date what is known of `host`: asks once the answer has grown old, or
 /// `again`. It ends when nobody wants to know any more.
+///
+/// A name server that says that there is nothing has answered, and the set is empty:
+/// the addresses of before may belong to others by now. If there is no answer, or
+/// SERVFAIL, which is none either, the set stays as it was.
 pub async fn follow(
     resolver: TokioResolver,
     host: String,
@@ -69,28 +72,45 @@ pub async fn follow(
 ) {
     loop {
         let asked = Instant::now();
-        let old = match resolver.lookup_ip(host.as_str()).await {
-            Ok(answer) => {
-                let address = |ip: IpAddr| Address::Tcp(SocketAddr::new(ip, port));
-                let news = Known {
-                    addresses: answer.iter().map(address).collect(),
-                    problem: None,
-                };
-                tell(&known, news);
-                Instant::from_std(answer.valid_until()).min(asked + AT_MOST)
+        let last = known.borrow().clone().unwrap_or_default();
+        let mut news = Known::default();
+        let mut old = asked + AT_MOST;
+        let mut nothing = "the name has no address";
+        let (v6, v4) = tokio::join!(
+            resolver.lookup(host.as_str(), RecordType::AAAA),
+            resolver.lookup(host.as_str(), RecordType::A),
+        );
+        for (answer, is_v6) in [(v6, true), (v4, false)] {
+            match answer {
+                Ok(answer) => {
+                    let records = answer.answers().iter();
+                    let ips = records.filter_map(|record| record.data.ip_addr());
+                    let address = |ip| Address::Tcp(SocketAddr::new(ip, port));
+                    news.addresses.extend(ips.map(address));
+                    old = old.min(Instant::from_std(answer.valid_until()));
+                }
+                // That there is no such name, or no such record, is an answer.
+                Err(error) if error.is_nx_domain() => nothing = "there is no such name",
+                Err(error) if error.is_no_records_found() => {}
+                Err(error) => {
+                    tracing::warn!(host, %error, "cannot resolve");
+                    // The addresses that were there may well be there still.
+                    let kept = last.addresses.iter().filter(|one| one.is_v6() == is_v6);
+                    news.addresses.extend(kept.cloned());
+                    news.problem = Some(error.to_string());
+                }
             }
-            Err(error) => {
-                tracing::warn!(host, %error, "cannot resolve");
-                // The addresses that were there may well be there still.
-                let last = known.borrow().clone().unwrap_or_default();
-                let problem = Some(match error.is_nx_domain() {
-                    true => "there is no such name".to_owned(),
-                    false => error.to_string(),
-                });
-                tell(&known, Known { problem, ..last });
-                asked
+        }
+        if news.addresses.is_empty() && news.problem.is_none() {
+            if last.problem.as_deref() != Some(nothing) {
+                tracing::warn!(host, because = nothing, "no addresses");
             }
-        };
+            news.problem = Some(nothing.to_owned());
+        }
+        if news.problem.is_some() {
+            old = asked;
+        }
+        tell(&known, news);
         let soon = asked + AT_LEAST;
         tokio::select! {
             () = known.closed() => return,

@@ -26,12 +26,25 @@ use service_discovery::{
     resolve::{Map, resolve},
 };
 use tokio::{net::UdpSocket, sync::mpsc};
-use tonic::transport::{Channel, Endpoint, channel::Change};
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint, channel::Change},
+};
 
 use super::{Server, hello, known, nobody, soon, tcp};
 
-/// What a name server knows: the addresses of a name.
-type Records = Arc<Mutex<BTreeMap<String, Vec<Ipv4Addr>>>>;
+/// What a name server knows.
+type Records = Arc<Mutex<Zone>>;
+
+#[derive(Default)]
+struct Zone {
+    /// The addresses of each name.
+    names: BTreeMap<String, Vec<Ipv4Addr>>,
+    /// The questions that it answers with SERVFAIL.
+    fails: Vec<RecordType>,
+    /// Whether it answers at all.
+    silent: bool,
+}
 
 /// A name server, as much of one as a client asks for.
 async fn name_server(records: Records) -> Result<SocketAddr> {
@@ -41,6 +54,9 @@ async fn name_server(records: Records) -> Result<SocketAddr> {
         let mut buffer = [0; 512];
         while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
             let asked = Message::from_vec(&buffer[..length]).expect("a question");
+            if records.lock().unwrap().silent {
+                continue;
+            }
             let answer = answer(&asked, &records).to_vec().expect("an answer");
             socket.send_to(&answer, from).await.expect("it is sent");
         }
@@ -57,7 +73,10 @@ fn answer(asked: &Message, records: &Records) -> Message {
         return answer;
     };
     let host = query.name.to_ascii();
-    match records.get(host.trim_end_matches('.')) {
+    match records.names.get(host.trim_end_matches('.')) {
+        _ if records.fails.contains(&query.query_type) => {
+            answer.metadata.response_code = ResponseCode::ServFail;
+        }
         None => answer.metadata.response_code = ResponseCode::NXDomain,
         Some(addresses) if query.query_type == RecordType::A => {
             for address in addresses {
@@ -74,7 +93,7 @@ const HOST: &str = "greeter.test";
 
 fn set(records: &Records, addresses: &[Ipv4Addr]) {
     let mut records = records.lock().unwrap();
-    records.insert(HOST.to_owned(), addresses.to_vec());
+    records.names.insert(HOST.to_owned(), addresses.to_vec());
 }
 
 async fn followed(records: &Records, port: u16) -> Result<Name> {
@@ -113,14 +132,66 @@ async fn records_that_change_are_followed() -> Result<()> {
     })
     .await?;
 
-    // The name is gone: what was known of it may still be true.
-    records.lock().unwrap().clear();
-    let lost = until(&mut name, |known| known.problem.is_some()).await?;
-    assert_eq!(lost.addresses, addresses(&[two, three]));
-    assert_eq!(lost.problem.as_deref(), Some("there is no such name"));
+    // It is gone: that is an answer too.
+    records.lock().unwrap().names.clear();
+    let gone = until(&mut name, |known| known.addresses.is_empty()).await?;
+    assert_eq!(gone.problem.as_deref(), Some("there is no such name"));
     set(&records, &[three]);
     let found = until(&mut name, |known| known.problem.is_none()).await?;
     assert_eq!(found.addresses, addresses(&[three]));
+    // It is there, and has no address.
+    set(&records, &[]);
+    let empty = until(&mut name, |known| known.addresses.is_empty()).await?;
+    assert_eq!(empty.problem.as_deref(), Some("the name has no address"));
+    set(&records, &[one]);
+    let found = until(&mut name, |known| known.problem.is_none()).await?;
+    assert_eq!(found.addresses, addresses(&[one]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lookup_that_fails_leaves_what_was_known() -> Result<()> {
+    let here = [Ipv4Addr::LOCALHOST];
+    let addresses = tcp(&[SocketAddr::new(IpAddr::V4(here[0]), 50051)]);
+    let records = Records::default();
+    set(&records, &here);
+    let mut name = followed(&records, 50051).await?;
+    until(&mut name, |known| known.addresses == addresses).await?;
+    let fails: [fn(&mut Zone); 3] = [
+        |zone| zone.fails = vec![RecordType::A, RecordType::AAAA],
+        // That there is no AAAA does not say that there is no A.
+        |zone| zone.fails = vec![RecordType::A],
+        |zone| zone.silent = true,
+    ];
+    for fail in fails {
+        fail(&mut records.lock().unwrap());
+        let kept = until(&mut name, |known| known.problem.is_some()).await?;
+        assert_eq!(kept.addresses, addresses);
+        *records.lock().unwrap() = Zone::default();
+        set(&records, &here);
+        until(&mut name, |known| known.problem.is_none()).await?;
+    }
+    Ok(())
+}
+
+/// The calls do not go on to an address that may belong to another by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_gone_is_called_no_more() -> Result<()> {
+    let server = Server::start().await?;
+    let records = Records::default();
+    set(&records, &[Ipv4Addr::LOCALHOST]);
+    let mut name = followed(&records, server.address.port()).await?;
+    let channel = Balanced::new(name.clone());
+    hello(channel.clone()).await?;
+    records.lock().unwrap().names.clear();
+    until(&mut name, |known| known.addresses.is_empty()).await?;
+    soon("it is called no more", async {
+        while hello(channel.clone()).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await?;
+    assert_eq!(hello(channel).await.unwrap_err().code(), Code::Unavailable);
     Ok(())
 }
 
