@@ -3,7 +3,10 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    os::unix::{fs::FileTypeExt, net::UnixStream},
+    os::unix::{
+        fs::{FileTypeExt, MetadataExt},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
 };
 
@@ -23,17 +26,36 @@ pub fn unix(path: &Path) -> io::Result<(UnixListener, Socket)> {
     {
         fs::remove_file(path)?;
     }
-    Ok((UnixListener::bind(path)?, Socket(path.to_owned())))
+    let listener = UnixListener::bind(path)?;
+    let socket = Socket {
+        path: path.to_owned(),
+        id: id(path)?,
+    };
+    Ok((listener, socket))
 }
 
 /// The socket in the file system, which is removed with this.
 #[derive(Debug)]
-pub struct Socket(PathBuf);
+pub struct Socket {
+    path: PathBuf,
+    id: (u64, u64, i64, i64),
+}
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Whoever comes next removes it, if we cannot.
-        fs::remove_file(&self.0).ok();
+        // While our last calls ended, the next process may have put its own socket
+        // there: without it, it could not be called. What we cannot remove, the next
+        // process does.
+        if id(&self.path).is_ok_and(|there| there == self.id) {
+            fs::remove_file(&self.path).ok();
+        }
     }
+}
+
+/// Which file this is: the device, the inode, and when the inode was made. The number
+/// of an inode that was removed may be given again at once.
+fn id(path: &Path) -> io::Result<(u64, u64, i64, i64)> {
+    let file = fs::symlink_metadata(path)?;
+    Ok((file.dev(), file.ino(), file.mtime(), file.mtime_nsec()))
 }
 // ANCHOR_END: unix

@@ -52,3 +52,25 @@ async fn a_socket_that_was_left_behind_is_replaced() -> Result<()> {
     assert_eq!(std::fs::read_to_string(&file)?, "你好");
     Ok(())
 }
+
+/// The old process still has calls, and has stopped listening; then the new one starts.
+#[tokio::test]
+async fn the_socket_of_the_next_process_stays() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("greeter.sock");
+    let (old_listener, old_socket) = listen::unix(&path)?;
+    drop(old_listener);
+    // The clock of a file system ticks in milliseconds, and no process starts in one.
+    let probe = dir.path().join("clock");
+    let made = |path| anyhow::Ok(std::fs::symlink_metadata(path)?.modified()?);
+    while !probe.exists() || made(&probe)? == made(&path)? {
+        std::fs::write(&probe, "你好")?;
+    }
+    let (_listener, socket) = listen::unix(&path)?;
+    drop(old_socket);
+    assert!(path.exists());
+    tokio::net::UnixStream::connect(&path).await?;
+    drop(socket);
+    assert!(!path.exists());
+    Ok(())
+}
