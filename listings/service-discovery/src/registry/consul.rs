@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, fmt, net::SocketAddr, time::Duration};
 
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use reqwest::{Client, StatusCode, header::HeaderValue};
 use serde::Deserialize;
 use serde_json::json;
@@ -26,6 +26,9 @@ const WAIT: Duration = Duration::from_secs(10);
 /// time is not to keep everybody busy.
 const PACE: Duration = Duration::from_millis(100);
 
+/// How long its answer may be: thousands of servers, but not all of our memory.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
 /// How long a service that has failed its check stays on Consul's own pages, before
 /// it is thrown out. There is none below a minute. We pass it over at once.
 const CRITICAL: &str = "1m";
@@ -44,7 +47,9 @@ impl Consul {
     ///
     /// Fails if the client for HTTP cannot be made.
     pub fn new(server: SocketAddr) -> Result<Self> {
-        let client = Client::builder().connect_timeout(TIMEOUT).build()?;
+        // It is an address in our own network: no proxy has to read along.
+        let client = Client::builder().connect_timeout(TIMEOUT).no_proxy();
+        let client = client.build()?;
         Ok(Self { client, server })
     }
 
@@ -89,11 +94,10 @@ impl Registry for Consul {
 
     async fn heartbeat(&self, Lease(id): &Lease) -> Result<bool> {
         let path = format!("check/pass/service:{id}");
-        match self.put(&path, json!({})).await? {
-            StatusCode::NOT_FOUND => Ok(false),
-            status if status.is_success() => Ok(true),
-            status => bail!("Consul said {status}"),
-        }
+        // What it has forgotten it answers with 404, or with 500 in some releases.
+        // Registering again is right whatever it says: it takes the place of what was
+        // there, and if Consul refuses that too, that is the error to report.
+        Ok(self.put(&path, json!({})).await?.is_success())
     }
 
     async fn deregister(&self, Lease(id): &Lease) -> Result<()> {
@@ -129,7 +133,7 @@ impl Consul {
                 ("index", &index_before),
                 ("wait", &wait),
             ];
-            let answer = self
+            let mut answer = self
                 .client
                 .get(&url)
                 .query(&query)
@@ -138,7 +142,12 @@ impl Consul {
                 .await?
                 .error_for_status()?;
             index = next(index, answer.headers().get("x-consul-index"))?;
-            let entries: Vec<Entry> = answer.json().await?;
+            let mut json = Vec::new();
+            while let Some(chunk) = answer.chunk().await? {
+                json.extend_from_slice(&chunk);
+                ensure!(json.len() <= MAX_ANSWER, "the answer of Consul is too long");
+            }
+            let entries: Vec<Entry> = serde_json::from_slice(&json)?;
             tell(found, entries.iter().filter_map(Entry::address).collect());
         }
     }

@@ -2,6 +2,7 @@
 
 mod channel;
 mod connection;
+mod consul;
 mod dns;
 mod exercises;
 mod readiness;
