@@ -133,7 +133,7 @@ impl Where {
     fn registry(&self) -> Result<Arc<dyn Registry>> {
         match self {
             Self::Here(memory) => Ok(memory.clone()),
-            Self::There(process) => resolve::registry(process.kind, process.address),
+            Self::There(process) => resolve::registry(process.kind, vec![process.address]),
         }
     }
 

@@ -68,7 +68,7 @@ pub fn resolve(target: &Target, map: &Map) -> anyhow::Result<Name> {
             kind,
             server,
             service,
-        } => registered(shown, registry(*kind, *server)?, service),
+        } => registered(shown, registry(*kind, server.clone())?, service),
     })
 }
 // ANCHOR_END: resolve
@@ -95,14 +95,14 @@ pub fn registered(target: impl Into<Arc<str>>, registry: Arc<dyn Registry>, serv
     name
 }
 
-/// The registry at `server`.
+/// The registry at `server`, of which Consul takes the first.
 ///
 /// # Errors
 ///
 /// Fails if its client cannot be made. Whether it is there is found out later.
-pub fn registry(kind: Kind, server: SocketAddr) -> anyhow::Result<Arc<dyn Registry>> {
+pub fn registry(kind: Kind, server: Vec<SocketAddr>) -> anyhow::Result<Arc<dyn Registry>> {
     Ok(match kind {
         Kind::Etcd => Arc::new(Etcd::new(server)?),
-        Kind::Consul => Arc::new(Consul::new(server)?),
+        Kind::Consul => Arc::new(Consul::new(*server.first().context("no agent")?)?),
     })
 }

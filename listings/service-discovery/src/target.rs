@@ -30,7 +30,8 @@ pub enum Target {
     /// A service in a registry: `etcd://127.0.0.1:2379/greeter`.
     Registry {
         kind: Kind,
-        server: SocketAddr,
+        /// The members of a cluster of etcd, or one agent of Consul.
+        server: Vec<SocketAddr>,
         service: String,
     },
 }
@@ -143,9 +144,14 @@ fn registry(kind: Kind, authority: &str, service: &str) -> Result<Target, String
             "`{service}` is no service: at most 63 of a to z, 0 to 9 and -"
         ));
     }
+    let member = |member| address(member, "the registry");
+    let server: Vec<_> = authority.split(',').map(member).collect::<Result<_, _>>()?;
+    if matches!(kind, Kind::Consul) && server.len() > 1 {
+        return Err("`consul` is one agent, the one on this machine".to_owned());
+    }
     Ok(Target::Registry {
         kind,
-        server: address(authority, "the registry")?,
+        server,
         service: service.to_owned(),
     })
 }
@@ -153,6 +159,12 @@ fn registry(kind: Kind, authority: &str, service: &str) -> Result<Target, String
 fn address(text: &str, whose: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("{whose} has to be an address with a port, and is `{text}`"))
+}
+
+/// With a comma between two of them, as in a target.
+pub(crate) fn list(addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    addresses.join(",")
 }
 
 impl fmt::Display for Target {
@@ -174,12 +186,12 @@ impl fmt::Display for Target {
                 kind: Kind::Etcd,
                 server,
                 service,
-            } => write!(f, "etcd://{server}/{service}"),
+            } => write!(f, "etcd://{}/{service}", list(server)),
             Self::Registry {
                 kind: Kind::Consul,
                 server,
                 service,
-            } => write!(f, "consul://{server}/{service}"),
+            } => write!(f, "consul://{}/{service}", list(server)),
         }
     }
 }

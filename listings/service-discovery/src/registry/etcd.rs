@@ -1,14 +1,26 @@
 //! etcd: keys with leases, and a watch from a revision on. It speaks gRPC, and so
 //! what calls it is generated from its contract.
 
-use std::{collections::BTreeMap, convert::Infallible, fmt, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fmt,
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, bail, ensure};
 use tokio::{sync::watch, time};
 use tokio_stream::StreamExt;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request,
+    metadata::MetadataValue,
+    transport::{Channel, Endpoint},
+};
 
 use super::{Found, LEASE, Lease, Registry};
+use crate::target;
 use pb::{
     KeyValue, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, PutRequest,
     RangeRequest, WatchCreateRequest, WatchRequest, event::EventType, kv_client::KvClient,
@@ -23,33 +35,59 @@ pub mod pb {
 /// How long etcd may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often a silent etcd is asked whether it is there: a watch can be silent for
-/// days. It ends the connection if it is asked more often than each five seconds.
+/// How often a silent etcd is asked whether it is there, while a call is open: a watch
+/// can be silent for days. etcd ends a connection on which it is asked more often than
+/// every five seconds, or without an open call.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// An etcd.
-#[derive(Clone, Debug)]
+/// With it, etcd ends a watch at a member that has lost the others, which would hear of
+/// no change and look as if nothing happened.
+const REQUIRE_LEADER: &str = "hasleader";
+
+// ANCHOR: members
+/// A cluster of etcd.
+#[derive(Debug)]
 pub struct Etcd {
-    server: SocketAddr,
-    channel: Channel,
+    members: Vec<(SocketAddr, Channel)>,
+    /// Whose turn it is: it stays with a member for as long as that answers.
+    turn: AtomicUsize,
 }
 
 impl Etcd {
-    /// The etcd at `server`, whether it is there or not.
+    /// The etcd with these members, whether they are there or not.
     ///
     /// # Errors
     ///
-    /// None that we know of: an address makes a URI.
-    pub fn new(server: SocketAddr) -> Result<Self> {
-        let endpoint = Endpoint::from_shared(format!("http://{server}"))?
-            .connect_timeout(TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(TIMEOUT)
-            .keep_alive_while_idle(true);
-        let channel = endpoint.connect_lazy();
-        Ok(Self { server, channel })
+    /// Fails if there are none.
+    pub fn new(members: Vec<SocketAddr>) -> Result<Self> {
+        ensure!(!members.is_empty(), "an etcd has at least one member");
+        let connect = |address: SocketAddr| {
+            let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+                .connect_timeout(TIMEOUT)
+                .http2_keep_alive_interval(KEEPALIVE)
+                .keep_alive_timeout(TIMEOUT);
+            anyhow::Ok((address, endpoint.connect_lazy()))
+        };
+        Ok(Self {
+            members: members.into_iter().map(connect).collect::<Result<_>>()?,
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    /// Asks the member whose turn it is. If it fails, or is not waited for until it has
+    /// answered, the turn has gone to the next one.
+    async fn ask<T, F>(&self, question: impl FnOnce(Channel) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let (_, channel) = &self.members[turn % self.members.len()];
+        let answer = question(channel.clone()).await?;
+        self.turn.store(turn, Ordering::Relaxed);
+        Ok(answer)
     }
 }
+// ANCHOR_END: members
 
 /// Where the addresses of a service are, and the first key behind them: `0` is the
 /// character after `/`.
@@ -59,7 +97,8 @@ fn keys(service: &str) -> [Vec<u8>; 2] {
 
 impl fmt::Display for Etcd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "etcd at {}", self.server)
+        let members: Vec<_> = self.members.iter().map(|(address, _)| *address).collect();
+        write!(f, "etcd at {}", target::list(&members))
     }
 }
 
@@ -67,43 +106,52 @@ impl fmt::Display for Etcd {
 impl Registry for Etcd {
     // ANCHOR: register
     async fn register(&self, service: &str, address: SocketAddr) -> Result<Lease> {
-        let granted = LeaseClient::new(self.channel.clone())
-            .lease_grant(LeaseGrantRequest {
-                ttl: LEASE.as_secs().try_into()?,
-            })
-            .await?;
-        let lease = granted.into_inner().id;
         let [key, _] = keys(service);
-        KvClient::new(self.channel.clone())
-            .put(PutRequest {
-                key: [key, address.to_string().into()].concat(),
-                value: address.to_string().into(),
-                lease,
-            })
-            .await?;
-        Ok(Lease(lease.to_string()))
+        self.ask(|channel| async move {
+            let granted = LeaseClient::new(channel.clone())
+                .lease_grant(LeaseGrantRequest {
+                    ttl: LEASE.as_secs().try_into()?,
+                })
+                .await?;
+            let lease = granted.into_inner().id;
+            KvClient::new(channel)
+                .put(PutRequest {
+                    key: [key, address.to_string().into()].concat(),
+                    value: address.to_string().into(),
+                    lease,
+                })
+                .await?;
+            Ok(Lease(lease.to_string()))
+        })
+        .await
     }
 
     async fn heartbeat(&self, Lease(lease): &Lease) -> Result<bool> {
         let once = tokio_stream::once(LeaseKeepAliveRequest { id: lease.parse()? });
-        let kept = LeaseClient::new(self.channel.clone())
-            .lease_keep_alive(once)
-            .await?;
-        let kept = kept.into_inner().message().await?;
-        Ok(kept.context("etcd said nothing")?.ttl > 0)
+        self.ask(|channel| async move {
+            let kept = LeaseClient::new(channel).lease_keep_alive(once).await?;
+            let kept = kept.into_inner().message().await?;
+            Ok(kept.context("etcd said nothing")?.ttl > 0)
+        })
+        .await
     }
 
     async fn deregister(&self, Lease(lease): &Lease) -> Result<()> {
+        let id = lease.parse()?;
         // What was put with it goes too.
-        LeaseClient::new(self.channel.clone())
-            .lease_revoke(LeaseRevokeRequest { id: lease.parse()? })
-            .await?;
-        Ok(())
+        self.ask(|channel| async move {
+            LeaseClient::new(channel)
+                .lease_revoke(LeaseRevokeRequest { id })
+                .await?;
+            Ok(())
+        })
+        .await
     }
     // ANCHOR_END: register
 
     async fn watch(&self, service: &str, found: watch::Sender<Found>) -> Error {
-        match watch_all(self.channel.clone(), service, &found).await {
+        let watching = self.ask(|channel| watch_all(channel, service, &found));
+        match watching.await {
             Err(error) => error,
         }
     }
@@ -142,6 +190,9 @@ async fn watch_all(
     };
     // Were the requests to end, etcd would end the watch.
     let requests = tokio_stream::once(create).chain(tokio_stream::pending());
+    let mut requests = Request::new(requests);
+    let yes = MetadataValue::from_static("true");
+    requests.metadata_mut().insert(REQUIRE_LEADER, yes);
     let mut watch = WatchClient::new(channel);
     let watching = time::timeout(TIMEOUT, watch.watch(requests)).await??;
     let mut changes = watching.into_inner();

@@ -4,6 +4,7 @@ mod channel;
 mod connection;
 mod consul;
 mod dns;
+mod etcd;
 mod exercises;
 mod readiness;
 mod registries;

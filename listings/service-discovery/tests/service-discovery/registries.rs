@@ -285,7 +285,7 @@ async fn what_etcd_has_forgotten_is_listed_anew_and_a_bad_record_is_left_out() -
         .add_service(pb::watch_server::WatchServer::new(fake.clone()));
     tokio::spawn(router.serve_with_incoming(TcpIncoming::from(listener)));
 
-    let registry = Arc::new(etcd::Etcd::new(address)?);
+    let registry = Arc::new(etcd::Etcd::new(vec![address])?);
     let mut name = resolve::registered("etcd:greeter", registry, "greeter");
     // For as long as a lease, A is kept; B has come from the second list.
     until(&mut name, &[A, B]).await?;

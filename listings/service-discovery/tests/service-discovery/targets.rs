@@ -23,7 +23,7 @@ fn the_forms_of_grpc_are_understood() -> Result<()> {
     let static_address = |text: &str| Target::Address(Address::Tcp(text.parse().unwrap()));
     let registry = |kind, server: &str| Target::Registry {
         kind,
-        server: server.parse().unwrap(),
+        server: server.split(',').map(|one| one.parse().unwrap()).collect(),
         service: "greeter".to_owned(),
     };
     for (text, target) in [
@@ -46,6 +46,10 @@ fn the_forms_of_grpc_are_understood() -> Result<()> {
         (
             "etcd://127.0.0.1:2379/greeter",
             registry(Kind::Etcd, "127.0.0.1:2379"),
+        ),
+        (
+            "etcd://192.0.2.1:2379,[2001:db8::2]:2379/greeter",
+            registry(Kind::Etcd, "192.0.2.1:2379,[2001:db8::2]:2379"),
         ),
         (
             "consul://[::1]:8500/greeter",
@@ -101,6 +105,14 @@ fn what_is_no_target_is_told_why() {
         (
             "etcd:greeter",
             "the registry has to be an address with a port, and is ``",
+        ),
+        (
+            "etcd://127.0.0.1:2379,/greeter",
+            "the registry has to be an address with a port, and is ``",
+        ),
+        (
+            "consul://127.0.0.1:8500,127.0.0.1:8501/greeter",
+            "`consul` is one agent, the one on this machine",
         ),
         (
             "etcd://127.0.0.1:2379/a/b",
