@@ -19,8 +19,8 @@ fn chance(seed: usize) -> Rng {
 
 // ANCHOR: by_chance
 /// So many of them by chance.
-fn by_chance(client: usize, servers: usize) -> Vec<usize> {
-    let mut all: Vec<usize> = (0..servers).collect();
+fn by_chance(client: usize, servers: &[usize]) -> Vec<usize> {
+    let mut all = servers.to_vec();
     // Of the client's own, and always the same.
     chance(client).shuffle(&mut all);
     all.truncate(SIZE);
@@ -32,32 +32,51 @@ fn by_chance(client: usize, servers: usize) -> Vec<usize> {
 /// Clients come in rounds. In each the servers are shuffled and dealt, so that every
 /// server has one client of the round. (Google's book on site reliability calls it
 /// deterministic subsetting.)
-fn in_rounds(client: usize, servers: usize) -> Vec<usize> {
-    let hands = servers / SIZE;
+fn in_rounds(client: usize, servers: &[usize]) -> Vec<usize> {
+    let hands = servers.len() / SIZE;
     let (round, hand) = (client / hands, client % hands);
-    let mut all: Vec<usize> = (0..servers).collect();
+    let mut all = servers.to_vec();
     chance(round).shuffle(&mut all);
     all[hand * SIZE..][..SIZE].to_vec()
 }
 // ANCHOR_END: in_rounds
 
 // ANCHOR: rendezvous
-/// Those with the highest marks, which depend on both: rendezvous hashing.
-fn rendezvous(client: usize, servers: usize) -> Vec<usize> {
+/// Those with the lowest marks, each of which depends on the client and that one server:
+/// rendezvous hashing.
+fn rendezvous(client: usize, servers: &[usize]) -> Vec<usize> {
     let mark = |server: &usize| chance(client * 100_003 + *server).u64(..);
-    let mut all: Vec<usize> = (0..servers).collect();
+    let mut all = servers.to_vec();
     all.sort_unstable_by_key(mark);
     all.truncate(SIZE);
     all
 }
 // ANCHOR_END: rendezvous
 
-type Subset = fn(usize, usize) -> Vec<usize>;
+type Subset = fn(usize, &[usize]) -> Vec<usize>;
+
+/// How many connections are new when the servers are these others.
+fn moved(subset: Subset, before: &[usize], after: &[usize]) -> usize {
+    let new = |client| {
+        let before: BTreeSet<usize> = subset(client, before).into_iter().collect();
+        let after = subset(client, after);
+        after.iter().filter(|one| !before.contains(one)).count()
+    };
+    (0..CLIENTS).map(new).sum()
+}
 
 fn main() {
-    println!("| how | connections | of a server: fewest | most | moved when a server is added |");
-    println!("| --- | ---: | ---: | ---: | ---: |");
-    let everybody: Subset = |_, servers| (0..servers).collect();
+    println!("| how | connections | of a server: fewest | most | new if one is added | removed |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    let servers: Vec<usize> = (0..SERVERS).collect();
+    // Of a list that is sorted, as one of addresses is, a server goes anywhere. (At the
+    // end, one more would move almost nothing of a shuffled list: fastrand's `shuffle`
+    // begins at the front, and makes one more swap.)
+    let mut added = servers.clone();
+    added.insert(SERVERS / 2, SERVERS);
+    let mut removed = servers.clone();
+    removed.remove(SERVERS / 2);
+    let everybody: Subset = |_, servers| servers.to_vec();
     for (how, subset) in [
         ("each to all", everybody),
         ("by chance", by_chance),
@@ -65,19 +84,17 @@ fn main() {
         ("rendezvous", rendezvous),
     ] {
         let mut clients = [0_u32; SERVERS];
-        let (mut connections, mut moved) = (0, 0);
+        let mut connections = 0;
         for client in 0..CLIENTS {
-            let before = subset(client, SERVERS);
-            for server in &before {
-                clients[*server] += 1;
+            for server in subset(client, &servers) {
+                clients[server] += 1;
+                connections += 1;
             }
-            connections += before.len();
-            let before: BTreeSet<usize> = before.into_iter().collect();
-            let after = subset(client, SERVERS + 1);
-            moved += after.iter().filter(|one| !before.contains(one)).count();
         }
         let fewest = clients.iter().min().unwrap_or(&0);
         let most = clients.iter().max().unwrap_or(&0);
-        println!("| {how} | {connections} | {fewest} | {most} | {moved} |");
+        let added = moved(subset, &servers, &added);
+        let removed = moved(subset, &servers, &removed);
+        println!("| {how} | {connections} | {fewest} | {most} | {added} | {removed} |");
     }
 }
