@@ -327,9 +327,10 @@ impl Keeper {
                 drop(turns);
                 self.servers.insert(address, Server::Connected(line));
             }
-            Err(because) => {
-                let (failures, because) = (failures + 1, because.to_string());
-                if failures == 1 {
+            Err(error) => {
+                let (failures, last) = (failures + 1, because.as_ref());
+                let because = error.to_string();
+                if last != Some(&because) {
                     tracing::info!(server = %address, because, "cannot connect");
                 }
                 self.connect(address, failures, Some(because));
@@ -346,7 +347,9 @@ impl Keeper {
             if let Server::Connected(line) = server
                 && let Some(because) = ended(line)
             {
-                tracing::info!(server = %address, because, "a connection ended");
+                // Every server ends once, and most do so in good order. That it cannot be
+                // connected to again is what the log should show.
+                tracing::debug!(server = %address, because, "a connection ended");
                 // That it was there at all shows nothing; that it lasted does.
                 let lasted = line.connection.age() >= RECONNECT.longest;
                 let failures = if lasted { 0 } else { line.failures + 1 };
