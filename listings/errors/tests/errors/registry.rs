@@ -224,7 +224,8 @@ async fn a_damaged_file_is_the_matter_of_its_own_person() -> Result {
     create(&mut client, person("李雷", 21, "")).await?;
     let jenny = std::fs::read(people.path("jenny"))?;
 
-    let damage: [&dyn Fn(&Path) -> std::io::Result<()>; 5] = [
+    type Damage<'a> = &'a dyn Fn(&Path) -> std::io::Result<()>;
+    let damage: [Damage; 5] = [
         &|file| std::fs::write(file, b"\xff\xff"),
         &|file| std::fs::write(file, b""),
         &|file| std::fs::write(file, &jenny[..3]),

@@ -6,7 +6,16 @@ use super::{Edit, Fault, Rule};
 use crate::{Book, Problem, anchors, workspace::read};
 
 /// The modules that listings share by copying, since a listing depends on no other.
-pub const SHARED: &[&str] = &["src/health.rs", "src/incoming.rs", "src/shutdown.rs"];
+/// `SLUG` is the name of the listing.
+pub const SHARED: &[&str] = &[
+    "src/escape.rs",
+    "src/health.rs",
+    "src/incoming.rs",
+    "src/limit.rs",
+    "src/malformed.rs",
+    "src/shutdown.rs",
+    "tests/SLUG/peer.rs",
+];
 
 /// The copies of a shared module are equal, but for the anchors: a page includes one of them.
 pub const RULE: Rule = Rule::new(
@@ -38,7 +47,7 @@ pub const RULE: Rule = Rule::new(
 fn copies(book: &Book, module: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let mut copies = BTreeMap::new();
     for slug in book.listings.keys() {
-        let file = format!("listings/{slug}/{module}");
+        let file = format!("listings/{slug}/{}", module.replace("SLUG", slug));
         let path = book.workspace.root().join(&file);
         if path.exists() {
             copies.insert(file, read(&path)?);
