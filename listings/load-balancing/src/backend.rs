@@ -184,7 +184,6 @@ impl Backend {
     }
 }
 
-// ANCHOR: health
 /// What a server says of its health.
 struct Health {
     status: ServingStatus,
@@ -235,7 +234,6 @@ impl Health {
         }
     }
 }
-// ANCHOR_END: health
 
 // ANCHOR: pending
 /// A call that is under way, until this is dropped.

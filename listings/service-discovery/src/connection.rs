@@ -70,7 +70,6 @@ const GIVEN_UP: u32 = 3;
 /// A call that was given up sooner than this does not count.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-// ANCHOR: connection
 /// A connection to a server. Unlike a tonic `Channel`, it never connects again: once it
 /// has ended, all calls through it fail, and its owner decides what comes next.
 #[derive(Clone, Debug)]
@@ -143,7 +142,6 @@ impl Connection {
             since,
         })
     }
-    // ANCHOR_END: connection
 
     /// Sends a call through it.
     ///
@@ -233,7 +231,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-// ANCHOR: heard
 /// The stream below HTTP/2, which reads along what comes.
 struct Heard<S> {
     stream: S,
@@ -261,7 +258,6 @@ impl<S> Heard<S> {
         }
     }
 }
-// ANCHOR_END: heard
 
 impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     fn poll_read(
@@ -330,7 +326,6 @@ const GOAWAY: u8 = 7;
 /// its kind, five more (RFC 9113, section 4.1).
 const HEADER: usize = 9;
 
-// ANCHOR: frames
 /// Walks from one frame of HTTP/2 to the next, wherever the pieces that come are cut.
 #[derive(Default)]
 struct Frames {
@@ -371,7 +366,6 @@ impl Frames {
         (self.read > 3).then_some(self.header[3])
     }
 }
-// ANCHOR_END: frames
 
 /// Connects over TCP, as `endpoint` says, and so that a silent path is noticed.
 ///

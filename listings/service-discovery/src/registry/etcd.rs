@@ -44,7 +44,6 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// no change and look as if nothing happened.
 const REQUIRE_LEADER: &str = "hasleader";
 
-// ANCHOR: members
 /// A cluster of etcd.
 #[derive(Debug)]
 pub struct Etcd {
@@ -87,7 +86,6 @@ impl Etcd {
         Ok(answer)
     }
 }
-// ANCHOR_END: members
 
 /// Where the addresses of a service are, and the first key behind them: `0` is the
 /// character after `/`.
