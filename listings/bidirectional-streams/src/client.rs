@@ -68,11 +68,9 @@ async fn main() -> anyhow::Result<()> {
         () = too_late => bail!("the call was not over {GOODBYE_LIMIT:?} after our goodbye"),
     }
     println!("goodbye");
-    // ANCHOR_END: listen
     Ok(())
 }
 
-// ANCHOR: events
 /// Prints what happens, until the call ends. Names and messages come from other
 /// people, so they are escaped.
 async fn listen(mut events: Streaming<ChatResponse>) -> anyhow::Result<()> {
@@ -91,7 +89,7 @@ async fn listen(mut events: Streaming<ChatResponse>) -> anyhow::Result<()> {
     }
     Ok(())
 }
-// ANCHOR_END: events
+// ANCHOR_END: listen
 
 /// The status in one line. Its source is left out, as two runs differ in it: the
 /// same kill gives now a reset connection and now a broken pipe.

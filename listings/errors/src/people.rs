@@ -57,7 +57,6 @@ impl People {
     }
     // ANCHOR_END: get
 
-    // ANCHOR: all
     /// Everybody, in the order of their names. A file that cannot be read is logged
     /// and left out: the others are not to suffer from it.
     ///
@@ -86,7 +85,6 @@ impl People {
         people.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(people)
     }
-    // ANCHOR_END: all
 
     async fn read(&self, path: &Path) -> Result<Person, Error> {
         let bytes = fs::read(path).await.map_err(at(path))?;

@@ -49,7 +49,6 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-// ANCHOR: limit
 /// How long a call may take, with all its messages. tonic itself sets no limit.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -62,7 +61,6 @@ async fn within_limit(call: impl Future<Output = anyhow::Result<()>>) -> anyhow:
         .await
         .with_context(|| format!("the call was not over after {CALL_LIMIT:?}"))?
 }
-// ANCHOR_END: limit
 
 // ANCHOR: request
 /// A request, with what we say of ourselves.

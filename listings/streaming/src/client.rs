@@ -45,7 +45,6 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-// ANCHOR: limit
 /// How long a call may take, with all its messages. tonic itself sets no limit.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -58,7 +57,6 @@ async fn within_limit(call: impl Future<Output = anyhow::Result<()>>) -> anyhow:
         .await
         .with_context(|| format!("the call was not over after {CALL_LIMIT:?}"))?
 }
-// ANCHOR_END: limit
 
 // ANCHOR: get_price
 async fn get_price(client: &mut Client) -> anyhow::Result<()> {
