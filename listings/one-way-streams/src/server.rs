@@ -20,10 +20,10 @@ async fn main() -> anyhow::Result<()> {
     let address = args.next().unwrap_or("127.0.0.1:50051".to_owned());
     let mut limits = Limits::default();
     if let Some(idle) = args.next() {
-        limits.idle = Duration::from_secs(number(&idle, "IDLE", MAX_IDLE.as_secs())?);
+        limits.idle = Duration::from_secs(number(&idle, "seconds", MAX_IDLE.as_secs())?);
     }
     if let Some(messages) = args.next() {
-        limits.messages = number(&messages, "MESSAGES", MAX_MESSAGES as u64)? as usize;
+        limits.messages = number(&messages, "messages", MAX_MESSAGES as u64)? as usize;
     }
 
     let listener = TcpListener::bind(&address)
@@ -37,10 +37,10 @@ async fn main() -> anyhow::Result<()> {
 }
 // ANCHOR_END: main
 
-/// The number in the argument `name`, from 1 to `most`.
-fn number(argument: &str, name: &str, most: u64) -> anyhow::Result<u64> {
+/// The argument as a number of `what`, from 1 to `most`.
+fn number(argument: &str, what: &str, most: u64) -> anyhow::Result<u64> {
     let number = argument.parse().ok();
     number
         .filter(|number| (1..=most).contains(number))
-        .with_context(|| format!("{name} is {argument:?}: send a number from 1 to {most}"))
+        .with_context(|| format!("{argument:?} is no number of {what}: say 1 to {most}"))
 }
