@@ -5,16 +5,23 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use tonic::{
     service::interceptor::InterceptedService,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
 use crate::{
+    malformed::{Repaired, repaired},
     pb::account_service_client::AccountServiceClient,
     tokens::{Bearer, Tokens},
 };
 
+/// How long TCP may take to connect, and then the TLS handshake.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a unary call may take, for [`within`](crate::limit::within).
+pub const CALL_LIMIT: Duration = Duration::from_secs(5);
+
 /// A client that sends a token with each call.
-pub type Client = AccountServiceClient<InterceptedService<Channel, Bearer>>;
+pub type Client = AccountServiceClient<InterceptedService<Repaired, Bearer>>;
 
 // ANCHOR: connect
 /// Connects to a server whose certificate is of `authority`. The token of `tokens`
@@ -33,16 +40,20 @@ pub async fn connect(uri: &str, authority: Certificate, tokens: &Tokens) -> anyh
         endpoint.uri().scheme_str() == Some("https"),
         "{uri} is not safe for a token: use https"
     );
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(authority)
+        // For the handshake: `connect_timeout` is over when TCP has connected.
+        .timeout(CONNECT_LIMIT);
     let channel = endpoint
-        .tls_config(ClientTlsConfig::new().ca_certificate(authority))?
-        .connect_timeout(Duration::from_secs(5))
-        // Until a response begins.
-        .timeout(Duration::from_secs(5))
+        .tls_config(tls)?
+        .connect_timeout(CONNECT_LIMIT)
+        // Until the response headers: a stream may go on for hours.
+        .timeout(CALL_LIMIT)
         .connect()
         .await
         .with_context(|| format!("cannot reach {uri}"))?;
     Ok(AccountServiceClient::with_interceptor(
-        channel,
+        repaired(channel),
         tokens.bearer(),
     ))
 }

@@ -11,9 +11,11 @@ use std::{
 use anyhow::{Context, bail};
 use authentication::{
     certificates,
-    channel::{self, Client},
+    channel::{self, CALL_LIMIT, Client},
     discovery::{Discovery, http_client},
+    escape::escape,
     grant::Grant,
+    limit::within,
     pb::{CloseAccountRequest, GetBalanceRequest, TransferRequest},
     program,
     tokens::Tokens,
@@ -61,15 +63,15 @@ async fn main() -> anyhow::Result<()> {
     if let Some(time) = seconds {
         return count(&client, time).await;
     }
-    let balance = client.get_balance(GetBalanceRequest {}).await;
+    let balance = within(CALL_LIMIT, client.get_balance(GetBalanceRequest {})).await;
     report("balance", balance.map(|left| left.into_inner().cents));
     let request = TransferRequest {
         to: "李雷".to_owned(),
         cents: 500,
     };
-    let left = client.transfer(request).await;
+    let left = within(CALL_LIMIT, client.transfer(request)).await;
     report("transfer", left.map(|left| left.into_inner().cents));
-    let closed = client.close_account(CloseAccountRequest {}).await;
+    let closed = within(CALL_LIMIT, client.close_account(CloseAccountRequest {})).await;
     report("close", closed.map(|_| 0));
     Ok(())
 }
@@ -77,7 +79,7 @@ async fn main() -> anyhow::Result<()> {
 fn report(call: &str, result: Result<u64, Status>) {
     match result {
         Ok(cents) => println!("{call}: {cents} cents are in the account"),
-        Err(status) => println!("{call}: {:?}, {}", status.code(), status.message()),
+        Err(status) => println!("{call}: {:?}, {}", status.code(), escape(status.message())),
     }
 }
 
@@ -91,7 +93,8 @@ async fn count(client: &Client, time: Duration) -> anyhow::Result<()> {
             let (mut calls, mut failed) = (0u64, Vec::new());
             while began.elapsed() < time {
                 calls += 1;
-                if let Err(status) = client.get_balance(GetBalanceRequest {}).await {
+                let call = client.get_balance(GetBalanceRequest {});
+                if let Err(status) = within(CALL_LIMIT, call).await {
                     failed.push(status);
                     // Whatever it is, it need not be told a million times.
                     if failed.len() == 10 {
@@ -109,7 +112,7 @@ async fn count(client: &Client, time: Duration) -> anyhow::Result<()> {
     }
     println!("{calls} calls, {} failed", failed.len());
     if let Some(status) = failed.first() {
-        bail!("{:?}: {}", status.code(), status.message());
+        bail!("{:?}: {}", status.code(), escape(status.message()));
     }
     Ok(())
 }

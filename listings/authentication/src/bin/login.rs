@@ -5,9 +5,11 @@ use std::{env, path::Path};
 
 use anyhow::Context;
 use authentication::{
-    certificates, channel,
+    certificates,
+    channel::{self, CALL_LIMIT},
     discovery::{Discovery, http_client},
     issuer::CLIENT_OF_PEOPLE,
+    limit::within,
     login,
     pb::GetBalanceRequest,
     program,
@@ -33,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
     })
     .await?;
     let mut client = channel::connect(uri, authority, &tokens).await?;
-    let balance = client.get_balance(GetBalanceRequest {}).await?.into_inner();
-    println!("{} cents are in your account", balance.cents);
+    let balance = within(CALL_LIMIT, client.get_balance(GetBalanceRequest {})).await?;
+    println!("{} cents are in your account", balance.into_inner().cents);
     Ok(())
 }

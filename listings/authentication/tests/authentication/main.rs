@@ -3,6 +3,7 @@
 
 mod accounts;
 mod attacks;
+mod clients;
 mod exercises;
 mod files;
 mod issuer;

@@ -19,7 +19,8 @@ use crate::support::{Result, SECRET, real_issuer, server_of, teller};
 
 /// The keys that the issuer publishes, by name.
 async fn published(name: &str) -> Result<Vec<String>> {
-    let keys = reqwest::get(format!("{name}/jwks")).await?.bytes().await?;
+    let keys = http_client()?.get(format!("{name}/jwks")).send().await?;
+    let keys = keys.bytes().await?;
     let keys: Value = serde_json::from_slice(&keys)?;
     let keys = keys["keys"].as_array().ok_or("no keys")?;
     Ok(keys

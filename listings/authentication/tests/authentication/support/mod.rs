@@ -6,6 +6,7 @@
 pub mod attacks;
 
 use std::{
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -300,7 +301,7 @@ pub struct Running {
     pub uri: String,
     pub authority: Certificate,
     pub accounts: Counting,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Running {
@@ -313,9 +314,9 @@ impl Running {
             uri: format!("https://{}", listener.local_addr()?),
             authority: certificates::authority(folder.path())?,
             accounts: accounts.clone(),
-            _folder: folder,
+            folder,
         };
-        let identity = certificates::identity(running._folder.path())?;
+        let identity = certificates::identity(running.folder.path())?;
         tokio::spawn(authentication::serve(
             listener,
             identity,
@@ -324,6 +325,11 @@ impl Running {
             std::future::pending(),
         ));
         Ok(running)
+    }
+
+    /// Where its certificate is.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A way to it that sends nothing by itself.
