@@ -1,13 +1,16 @@
 //! How a program asks an issuer for a token.
 
-use anyhow::anyhow;
 use oauth2::{
-    AuthType, ClientId, ClientSecret, RefreshToken, RequestTokenError, Scope, TokenResponse,
-    TokenUrl,
-    basic::{BasicClient, BasicErrorResponse, BasicTokenResponse},
+    AuthType, ClientId, ClientSecret, HttpClientError, RefreshToken, RequestTokenError, Scope,
+    TokenResponse, TokenUrl,
+    basic::{BasicClient, BasicErrorResponse, BasicErrorResponseType, BasicTokenResponse},
 };
+use thiserror::Error;
 
-use crate::{AUDIENCE, discovery::Discovery};
+use crate::{AUDIENCE, discovery::Discovery, escape::escape};
+
+/// What can happen to a request to an issuer.
+type HttpError = HttpClientError<reqwest::Error>;
 
 /// What a token is got with.
 #[derive(Clone, Debug)]
@@ -41,7 +44,7 @@ impl Grant {
         &mut self,
         http: &reqwest::Client,
         issuer: &Discovery,
-    ) -> anyhow::Result<BasicTokenResponse> {
+    ) -> Result<BasicTokenResponse, NoToken> {
         let url = TokenUrl::from_url(issuer.token_endpoint.clone());
         let response = match self {
             Self::ClientCredentials { id, secret, scope } => {
@@ -75,19 +78,30 @@ impl Grant {
 }
 
 // ANCHOR: explain
+/// Why there is no token.
+#[derive(Debug, Error)]
+pub enum NoToken {
+    /// The issuer refuses, for this reason of RFC 6749, section 5.2.
+    #[error("the issuer gives no token: {}", escape(.0.as_ref()))]
+    Refused(BasicErrorResponseType),
+    /// There is no answer, or an incomplete one: the issuer may have given a token.
+    #[error("the issuer cannot be asked for a token")]
+    Unreachable(#[source] HttpError),
+    /// The answer is something else, for instance a proxy's page.
+    #[error("the issuer's answer is no token")]
+    Unreadable,
+    /// There is a token, and we cannot use it.
+    #[error("the issuer's token {0}")]
+    Unusable(&'static str),
+}
+
 /// An error without the answer that could not be read: a token may be in it, and
 /// `Debug` of the library's error shows it.
-pub fn explain<E: std::error::Error>(
-    error: RequestTokenError<E, BasicErrorResponse>,
-) -> anyhow::Error {
+pub fn explain(error: RequestTokenError<HttpError, BasicErrorResponse>) -> NoToken {
     match error {
-        RequestTokenError::ServerResponse(answer) => {
-            anyhow!("the issuer gives no token: {}", answer.error())
-        }
-        RequestTokenError::Request(error) => {
-            anyhow!("the issuer cannot be asked for a token: {error}")
-        }
-        _ => anyhow!("the issuer's answer is no token"),
+        RequestTokenError::ServerResponse(answer) => NoToken::Refused(answer.error().clone()),
+        RequestTokenError::Request(error) => NoToken::Unreachable(error),
+        _ => NoToken::Unreadable,
     }
 }
 // ANCHOR_END: explain

@@ -2,8 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow};
-use oauth2::{AccessToken, ClientId, TokenResponse, basic::BasicTokenResponse};
+use anyhow::Context;
+use oauth2::{
+    AccessToken, ClientId, TokenResponse,
+    basic::{BasicErrorResponseType, BasicTokenResponse},
+};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -11,16 +14,22 @@ use tokio::{
 };
 use tonic::{Request, Status, metadata::AsciiMetadataValue, service::Interceptor};
 
-use crate::{discovery::Discovery, grant::Grant, secrets};
+use crate::{
+    discovery::Discovery,
+    grant::{Grant, NoToken},
+    secrets,
+};
 
 /// How long we wait before we ask again an issuer that has given no token: at first,
 /// and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
-/// The token that calls go with, always a fresh one. A clone shares it, and the last
-/// one that is dropped ends the task that fetches it.
+/// The token that calls go with, always a fresh one. Clones share it, and so do the
+/// clients of [`crate::channel`]. When the last of all these is dropped, the task that
+/// fetches tokens ends.
 #[derive(Clone)]
 pub struct Tokens {
+    /// Closed when there will be no further token: the issuer refuses for good.
     current: watch::Receiver<Token>,
     _keeper: Arc<JoinSet<()>>,
 }
@@ -87,23 +96,30 @@ impl Tokens {
     }
 
     /// Waits for the next token. A stream ends with the token that it was begun with:
-    /// this is when to begin it anew.
-    pub async fn renewed(&mut self) {
-        // The other end lives as long as this one.
-        self.current.changed().await.ok();
+    /// this is when to begin it again.
+    ///
+    /// # Errors
+    ///
+    /// `UNAUTHENTICATED` if there will be none before somebody logs in again.
+    pub async fn renewed(&mut self) -> Result<(), Status> {
+        self.current.changed().await.map_err(|_| log_in_again())
     }
 
     /// Puts it on each call. Only [`crate::channel`] may: it knows that it is TLS.
     pub(crate) fn bearer(&self) -> Bearer {
-        Bearer {
-            current: self.current.clone(),
-        }
+        Bearer(self.clone())
     }
 }
 
 // ANCHOR: renew
 /// Gets the next token while the last one has half of its life before it. If the
 /// issuer is down there is time to try again, and calls go on.
+///
+/// Ends when the issuer says `invalid_grant`: what we ask with is no longer good, and
+/// never will be. An answer that was lost on its way may lead there too. We ask again
+/// with the old refresh token, because an issuer may allow that for some seconds. If
+/// it does not, it takes us for a thief and ends the login; giving up without asking
+/// would end it as well.
 async fn renew(
     http: reqwest::Client,
     issuer: Discovery,
@@ -121,7 +137,12 @@ async fn renew(
                 at = token.refresh_at();
                 publish.send_replace(token);
             }
+            Err(NoToken::Refused(BasicErrorResponseType::InvalidGrant)) => {
+                tracing::error!("the login has ended: log in again");
+                return; // which closes `publish`
+            }
             Err(error) => {
+                let error = anyhow::Error::new(error);
                 tracing::warn!(error = format!("{error:#}"), ?again, "no new token");
                 at = Instant::now() + again;
                 again = AGAIN.1.min(again * 2);
@@ -135,21 +156,21 @@ impl Token {
         grant: &mut Grant,
         http: &reqwest::Client,
         issuer: &Discovery,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, NoToken> {
         let asked = Instant::now();
         let response = grant.ask(http, issuer).await?;
         Self::new(&response, asked)
     }
 
-    fn new(response: &BasicTokenResponse, asked: Instant) -> anyhow::Result<Self> {
+    fn new(response: &BasicTokenResponse, asked: Instant) -> Result<Self, NoToken> {
         let life = response.expires_in();
-        let life = life.context("the issuer does not say how long its token lives")?;
+        let life = life.ok_or(NoToken::Unusable("has no `expires_in`"))?;
         // From when we asked: its life has begun somewhere on the way.
         let expires = asked.checked_add(life);
         Ok(Self {
             header: header(response.access_token())?,
             life,
-            expires: expires.context("the issuer's token lives for ever")?,
+            expires: expires.ok_or(NoToken::Unusable("lives forever"))?,
         })
     }
 
@@ -164,28 +185,34 @@ impl Token {
 }
 // ANCHOR_END: renew
 
-fn header(token: &AccessToken) -> anyhow::Result<AsciiMetadataValue> {
+fn header(token: &AccessToken) -> Result<AsciiMetadataValue, NoToken> {
     let header = format!("Bearer {}", token.secret()).parse();
-    // The error would be about the token.
-    let mut header: AsciiMetadataValue = header.map_err(|_| anyhow!("a token of odd letters"))?;
+    // The library's error would show the token.
+    let unusable = NoToken::Unusable("has characters that a header cannot hold");
+    let mut header: AsciiMetadataValue = header.map_err(|_| unusable)?;
     header.set_sensitive(true);
     Ok(header)
 }
 
 // ANCHOR: bearer
 /// Sends the current token along. It waits for nothing.
+///
+/// It holds [`Tokens`], and not only the token: otherwise the renewal would end with the
+/// function that made the client, and each call would fail after one token's life.
 #[derive(Clone)]
-pub struct Bearer {
-    current: watch::Receiver<Token>,
-}
+pub struct Bearer(Tokens);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let token = self.current.borrow();
+        let current = &self.0.current;
+        let token = current.borrow();
         if token.expires <= Instant::now() {
-            return Err(Status::unavailable(
-                "there is no new token, and the last one has expired: try again later",
-            ));
+            return Err(match current.has_changed() {
+                Ok(_) => Status::unavailable(
+                    "there is no new token, and the last one has expired: try again later",
+                ),
+                Err(_closed) => log_in_again(),
+            });
         }
         let metadata = request.metadata_mut();
         metadata.insert("authorization", token.header.clone());
@@ -193,21 +220,52 @@ impl Interceptor for Bearer {
         Ok(request)
     }
 }
+
+/// A caller that tries again would get the same answer, so this is not `UNAVAILABLE`.
+fn log_in_again() -> Status {
+    Status::unauthenticated("the issuer gives no further token: log in again")
+}
 // ANCHOR_END: bearer
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
+
+    fn token(life: Duration) -> Result<Token, NoToken> {
+        Ok(Token {
+            header: header(&AccessToken::new("eyJ-the-token".to_owned()))?,
+            life,
+            expires: Instant::now() + life,
+        })
+    }
+
+    fn bearer(current: watch::Receiver<Token>) -> Bearer {
+        let _keeper = Arc::default();
+        Bearer(Tokens { current, _keeper })
+    }
+
+    /// The issuer has not taken it back, so it goes along until it expires.
+    #[tokio::test(start_paused = true)]
+    async fn the_last_token_is_used_up() -> Result<(), Box<dyn std::error::Error>> {
+        let life = Duration::from_secs(60);
+        let (publish, current) = watch::channel(token(life)?);
+        let mut bearer = bearer(current);
+        drop(publish);
+        time::advance(life - Duration::from_secs(1)).await;
+        bearer.call(Request::new(()))?;
+        time::advance(Duration::from_secs(1)).await;
+        let status = bearer.call(Request::new(())).expect_err("it has expired");
+        assert_eq!(status.code(), Code::Unauthenticated);
+        Ok(())
+    }
 
     /// Whoever prints a request prints no token.
     #[tokio::test]
     async fn the_token_is_marked() -> Result<(), Box<dyn std::error::Error>> {
-        let (_keeper, current) = watch::channel(Token {
-            header: header(&AccessToken::new("eyJ-the-token".to_owned()))?,
-            life: Duration::from_secs(60),
-            expires: Instant::now() + Duration::from_secs(60),
-        });
-        let request = Bearer { current }.call(Request::new(()))?;
+        let (_publish, current) = watch::channel(token(Duration::from_secs(60))?);
+        let request = bearer(current).call(Request::new(()))?;
         let sent = request.metadata().get("authorization");
         assert_eq!(sent.ok_or("nothing is sent")?, "Bearer eyJ-the-token");
         let shown = format!("{request:?}");

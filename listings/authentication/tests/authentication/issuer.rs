@@ -289,7 +289,7 @@ async fn a_person_who_has_logged_in_stays_so() -> Result {
     http.get(back.to_str()?).send().await?;
     let mut tokens = login.await??;
     for _ in 0..3 {
-        tokio::time::timeout(Duration::from_secs(60), tokens.renewed()).await?;
+        tokio::time::timeout(Duration::from_secs(60), tokens.renewed()).await??;
     }
     Ok(())
 }

@@ -110,7 +110,7 @@ async fn no_log_has_a_token_in_it_or_a_secret() -> Result {
     let (_issuer, name) = real_issuer(Duration::from_secs(1), Duration::ZERO).await?;
     let (service, person, _) = tokens(&http, &Discovery::of(&http, &name).await?).await?;
     for mut tokens in [service, person] {
-        tokio::time::timeout(Duration::from_secs(60), tokens.renewed()).await?;
+        tokio::time::timeout(Duration::from_secs(60), tokens.renewed()).await??;
     }
 
     let (issuer, name) = real_issuer(Duration::from_secs(3600), Duration::ZERO).await?;

@@ -1,6 +1,7 @@
 //! Tokens that are fetched beside the calls.
 
 use std::{
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -8,13 +9,20 @@ use std::{
 use authentication::{
     channel,
     discovery::{Discovery, http_client},
+    grant::Grant,
     pb::{GetBalanceRequest, TransferRequest},
     tokens::Tokens,
 };
-use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
+use axum::{
+    Form, Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    routing::post,
+};
+use oauth2::{ClientId, RefreshToken};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, time::timeout};
-use tonic::{Code, transport::Certificate};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
+use tonic::{Code, Status, transport::Certificate};
 
 use crate::support::{EAGER, Result, SECRET, real_issuer, server_of, teller};
 
@@ -68,21 +76,51 @@ async fn a_token_is_not_sent_over_plain_text() -> Result {
     }
 }
 
-/// What an issuer answers.
-type Answer = Arc<Mutex<(StatusCode, Value)>>;
+/// What an issuer answers, one after the other and the last one again and again, and the
+/// refresh tokens that it was asked with.
+#[derive(Clone)]
+struct Answer {
+    answers: Arc<Mutex<VecDeque<(StatusCode, String)>>>,
+    asked: watch::Sender<Vec<String>>,
+}
 
-async fn answering(first: Value) -> Result<(Answer, Discovery)> {
-    let answer = Arc::new(Mutex::new((StatusCode::OK, first)));
+impl Answer {
+    fn set(&self, status: StatusCode, body: Value) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        *answers = [(status, body.to_string())].into();
+    }
+
+    fn next(&self) -> (StatusCode, String) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        match answers.len() {
+            1 => answers[0].clone(),
+            _ => answers.pop_front().expect("there is one"),
+        }
+    }
+}
+
+async fn answering(answer: Value) -> Result<(Answer, Discovery)> {
+    answering_in_turn(vec![(StatusCode::OK, answer.to_string())]).await
+}
+
+async fn answering_in_turn(answers: Vec<(StatusCode, String)>) -> Result<(Answer, Discovery)> {
+    let answer = Answer {
+        answers: Arc::new(Mutex::new(answers.into())),
+        asked: watch::Sender::default(),
+    };
     let router = Router::new()
         .route(
             "/token",
-            post(async |State(answer): State<Answer>| {
-                let answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
-                let (status, body) = answer.clone();
-                (status, Json(body))
-            }),
+            post(
+                async |State(answer): State<Answer>, Form(form): Form<HashMap<String, String>>| {
+                    let with = form.get("refresh_token").cloned().unwrap_or_default();
+                    answer.asked.send_modify(|asked| asked.push(with));
+                    let (status, body) = answer.next();
+                    (status, [(CONTENT_TYPE, "application/json")], body)
+                },
+            ),
         )
-        .with_state(Arc::clone(&answer));
+        .with_state(answer.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let name = format!("http://{}", listener.local_addr()?);
     tokio::spawn(axum::serve(listener, router).into_future());
@@ -95,10 +133,6 @@ async fn answering(first: Value) -> Result<(Answer, Discovery)> {
     Ok((answer, discovery))
 }
 
-fn set(answer: &Answer, status: StatusCode, body: Value) {
-    *answer.lock().unwrap_or_else(PoisonError::into_inner) = (status, body);
-}
-
 fn token(life: u64) -> Value {
     json!({ "access_token": "eyJ-the-token", "token_type": "Bearer", "expires_in": life })
 }
@@ -108,7 +142,90 @@ async fn the_next_token_comes_before_the_last_has_expired() -> Result {
     let (_answer, issuer) = answering(token(1)).await?;
     let mut tokens = Tokens::fetch(http_client()?, issuer, teller("")).await?;
     for _ in 0..3 {
-        timeout(LONG, tokens.renewed()).await?;
+        timeout(LONG, tokens.renewed()).await??;
+    }
+    Ok(())
+}
+
+/// As in a program that makes its client in a function.
+#[tokio::test]
+async fn tokens_are_renewed_as_long_as_a_client_exists() -> Result {
+    let (answer, issuer) = answering(token(1)).await?;
+    let (_issuer, name) = real_issuer(HOUR, HOUR).await?;
+    let server = server_of(&name, EAGER).await?;
+    let client = {
+        let tokens = Tokens::fetch(http_client()?, issuer, teller("")).await?;
+        channel::connect(&server.uri, server.authority.clone(), &tokens).await?
+    };
+    let clone = client.clone();
+    drop(client);
+    let mut asked = answer.asked.subscribe();
+    timeout(LONG, asked.wait_for(|asked| asked.len() > 3)).await??;
+    drop(clone);
+    Ok(())
+}
+
+/// Waits until there will be no further token.
+async fn end_of(tokens: &mut Tokens) -> Result<Status> {
+    loop {
+        if let Err(status) = timeout(LONG, tokens.renewed()).await? {
+            return Ok(status);
+        }
+    }
+}
+
+fn person() -> Grant {
+    Grant::Refresh {
+        id: ClientId::new("accounts-login".to_owned()),
+        token: RefreshToken::new("r0".to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_has_ended_is_not_renewed_and_the_caller_is_told() -> Result {
+    // It has expired when it comes.
+    let (answer, issuer) = answering(token(0)).await?;
+    let mut tokens = Tokens::fetch(http_client()?, issuer, person()).await?;
+    answer.set(
+        StatusCode::BAD_REQUEST,
+        json!({ "error": "invalid_grant", "error_description": "\u{1b}[2J" }),
+    );
+    let (_issuer, name) = real_issuer(HOUR, HOUR).await?;
+    let server = server_of(&name, EAGER).await?;
+    let mut client = channel::connect(&server.uri, server.authority.clone(), &tokens).await?;
+    let waiting = end_of(&mut tokens).await?;
+    let calling = client.get_balance(GetBalanceRequest {}).await;
+    for status in [waiting, calling.expect_err("there is no token")] {
+        assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+        assert!(status.message().ends_with("log in again"), "{status}");
+    }
+    Ok(())
+}
+
+/// Whether the issuer got the question is unknown, so it gets it again. What it makes of
+/// that is its own affair.
+#[tokio::test]
+async fn an_answer_that_was_lost_is_asked_for_once_more() -> Result {
+    let first = json!({
+        "access_token": "eyJ-the-token", "token_type": "Bearer", "expires_in": 0,
+        "refresh_token": "r1",
+    });
+    let half = first.to_string()[..20].to_owned();
+    let strict = json!({ "error": "invalid_grant" });
+    for (status, next) in [
+        (StatusCode::BAD_REQUEST, strict),
+        (StatusCode::OK, token(3600)),
+    ] {
+        let (answer, issuer) = answering_in_turn(vec![
+            (StatusCode::OK, first.to_string()),
+            (StatusCode::OK, half.clone()),
+            (status, next.to_string()),
+        ])
+        .await?;
+        let mut tokens = Tokens::fetch(http_client()?, issuer, person()).await?;
+        let ended = timeout(LONG, tokens.renewed()).await?;
+        assert_eq!(ended.is_err(), status != StatusCode::OK);
+        assert_eq!(*answer.asked.borrow(), ["r0", "r1", "r1"]);
     }
     Ok(())
 }
@@ -117,10 +234,8 @@ async fn the_next_token_comes_before_the_last_has_expired() -> Result {
 async fn an_issuer_that_is_down_is_asked_again() -> Result {
     // It has expired when it comes.
     let (answer, issuer) = answering(token(0)).await?;
-    set(&answer, StatusCode::OK, token(0));
     let mut tokens = Tokens::fetch(http_client()?, issuer, teller("")).await?;
-    set(
-        &answer,
+    answer.set(
         StatusCode::SERVICE_UNAVAILABLE,
         json!({ "error": "temporarily_unavailable" }),
     );
@@ -131,9 +246,9 @@ async fn an_issuer_that_is_down_is_asked_again() -> Result {
     let status = status.expect_err("nothing that is good can be sent");
     assert_eq!(status.code(), Code::Unavailable, "{status}");
 
-    set(&answer, StatusCode::OK, token(3600));
+    answer.set(StatusCode::OK, token(3600));
     // It may have had one more of the first.
-    while timeout(LONG, tokens.renewed()).await.is_ok() {
+    while timeout(LONG, tokens.renewed()).await?.is_ok() {
         let status = client.get_balance(GetBalanceRequest {}).await;
         if status.expect_err("it is no token of this issuer").code() == Code::Unauthenticated {
             return Ok(());
