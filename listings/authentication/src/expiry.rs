@@ -19,8 +19,11 @@ use crate::token::SKEW;
 /// A response that ends when the token is no longer valid, if it has not ended
 /// before.
 ///
-/// The clock is looked at when somebody wants the next message, or waits for it.
-/// While a client does not read, it gets nothing either.
+/// The clock is looked at when the connection asks for the next frame. While a client
+/// does not read, it gets nothing, and its stream stays open past the expiry: until it
+/// reads again, or its connection ends. This is acceptable here: what waits is one
+/// subscription, and no work is done for it. A stream for which the server goes on
+/// working, or holds much memory, needs a timer of its own.
 pub struct UntilExpiry {
     /// None from then on: what it waits for is dropped.
     body: Option<Body>,

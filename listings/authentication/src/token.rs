@@ -1,7 +1,8 @@
 //! Checks access tokens.
 
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Number;
 use thiserror::Error;
 use tonic::Status;
 
@@ -30,8 +31,19 @@ pub struct Claims {
     /// What they may do: words with blanks between.
     #[serde(default)]
     scope: String,
-    /// When it expires, in seconds since 1970.
+    /// When it expires, in whole seconds since 1970.
+    #[serde(deserialize_with = "whole_seconds")]
     pub exp: u64,
+}
+
+/// A time of RFC 7519, section 2, which may have a fraction. It is cut off.
+fn whole_seconds<'de, D: Deserializer<'de>>(time: D) -> Result<u64, D::Error> {
+    let time = Number::deserialize(time)?;
+    // Not from the float in each case: it is less exact than a large integer.
+    let seconds = time
+        .as_u64()
+        .or(time.as_f64().map(|seconds| seconds as u64));
+    seconds.ok_or_else(|| D::Error::custom("a time is a number"))
 }
 
 impl Claims {
@@ -119,7 +131,11 @@ impl Rejection {
 pub struct Verifier {
     keys: Keys,
     validation: Validation,
+    token_type: String,
 }
+
+/// The type of an access token that follows RFC 9068.
+pub const AT_JWT: &str = "at+jwt";
 
 impl Verifier {
     // ANCHOR: new
@@ -134,9 +150,25 @@ impl Verifier {
         // And without this one, a token from the future.
         validation.validate_nbf = true;
         validation.leeway = SKEW;
-        Self { keys, validation }
+        Self {
+            keys,
+            validation,
+            token_type: AT_JWT.to_owned(),
+        }
     }
     // ANCHOR_END: new
+
+    // ANCHOR: token_type
+    /// For an issuer whose access tokens have another `typ` in their header than
+    /// [`AT_JWT`]: many say `JWT`. An empty string stands for tokens without a `typ`.
+    ///
+    /// ID tokens say `JWT` as well. Then the audience alone keeps them out, so make sure
+    /// that the issuer knows no client under the name of this service's audience.
+    pub fn with_token_type(mut self, token_type: &str) -> Self {
+        self.token_type = token_type.to_owned();
+        self
+    }
+    // ANCHOR_END: token_type
 
     // ANCHOR: verify
     /// What the token says, if it is good.
@@ -155,8 +187,9 @@ impl Verifier {
         }
         // RFC 9068. Without it an ID token of the same issuer would do, which each
         // website gets that a person logs in to.
-        let kind = header.typ.unwrap_or_default().to_ascii_lowercase();
-        if kind != "at+jwt" && kind != "application/at+jwt" {
+        let sent = header.typ.unwrap_or_default().to_ascii_lowercase();
+        let sent = sent.strip_prefix("application/").unwrap_or(&sent);
+        if !self.token_type.eq_ignore_ascii_case(sent) {
             return Err(Rejection::Type);
         }
         let name = header.kid.ok_or(Rejection::Key)?;

@@ -1,6 +1,8 @@
-//! `authentication-server [ADDRESS [ISSUER [SECRETS [SECONDS [LEVEL]]]]]` serves the
-//! accounts until Ctrl-C, with the certificate in the folder SECRETS, to those who
-//! have a token of ISSUER. It fetches the issuer's keys every SECONDS.
+//! `authentication-server [ADDRESS [ISSUER [SECRETS [SECONDS [LEVEL [TYP]]]]]]` serves
+//! the accounts until Ctrl-C, with the certificate in the folder SECRETS, to those who
+//! have a token of ISSUER. It fetches the issuer's keys every SECONDS. TYP is what the
+//! header of an access token says: `at+jwt` unless it is given, and with many issuers
+//! `JWT`.
 
 use std::{env, path::Path, time::Duration};
 
@@ -12,7 +14,7 @@ use authentication::{
     discovery::{Discovery, http_client},
     jwks::{Freshness, Keys},
     program, shutdown,
-    token::Verifier,
+    token::{AT_JWT, Verifier},
 };
 use tokio::net::TcpListener;
 
@@ -27,6 +29,7 @@ async fn main() -> anyhow::Result<()> {
     let refresh = seconds.parse().map(Duration::from_secs);
     let refresh = refresh.with_context(|| format!("{seconds:?} is no number of seconds"))?;
     program::log(args.get(4).unwrap_or(&"info"))?;
+    let token_type = args.get(5).unwrap_or(&AT_JWT);
 
     // ANCHOR: verifier
     // Without them there is no server: no token goes over a line that is not safe.
@@ -41,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
         ..Freshness::default()
     };
     let keys = Keys::fetch(http, discovery.jwks_uri, freshness).await?;
-    let verifier = Verifier::new(issuer, AUDIENCE, keys);
+    let verifier = Verifier::new(issuer, AUDIENCE, keys).with_token_type(token_type);
     // ANCHOR_END: verifier
     let accounts = Accounts::new([
         ("teller", 100_000),

@@ -1,8 +1,13 @@
 //! What somebody may try, and what comes of it.
 
-use authentication::{AUDIENCE, es256, pb::GetBalanceRequest};
+use authentication::{
+    AUDIENCE, es256,
+    pb::GetBalanceRequest,
+    token::{AT_JWT, Rejection},
+};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, get_current_timestamp};
 use serde_json::{Value, json};
+use tonic::Code;
 
 use crate::support::{EAGER, FakeIssuer, Key, Result, Running, attacks, with};
 
@@ -45,6 +50,12 @@ async fn those_get_in_who_should() -> Result {
         ("exp", json!(now - 10)),
         ("nbf", json!(now + 10)),
         ("exp", json!(u64::MAX)),
+        // RFC 7519 allows a fraction in each time.
+        ("exp", json!(now as f64 + 60.5)),
+        ("exp", json!(now as f64 - 10.5)),
+        ("exp", json!(1e12)),
+        ("nbf", json!(now as f64 - 0.5)),
+        ("iat", json!(now as f64 - 0.5)),
         (
             "aud",
             json!(["https://mail.example.com", "https://accounts.example.com"]),
@@ -60,10 +71,52 @@ async fn those_get_in_who_should() -> Result {
     }
     assert_eq!(server.accounts.calls(), calls);
 
+    // A fraction does not make an expired token good.
+    for (claim, value) in [
+        ("exp", json!(now as f64 - 31.5)),
+        ("exp", json!(0.5)),
+        ("exp", json!(-1.5)),
+        ("exp", json!(1e300)),
+        ("nbf", json!(now as f64 + 90.5)),
+    ] {
+        let mut claims = issuer.claims();
+        claims[claim] = value;
+        let request = with(GetBalanceRequest {}, &key.sign(&claims));
+        let status = client.get_balance(request).await;
+        let status = status.expect_err("it is not valid");
+        assert_eq!(status.code(), Code::Unauthenticated, "{claims}");
+    }
+
     let mut request = with(GetBalanceRequest {}, "");
     let value = format!("bearer {}", key.sign(&issuer.claims())).parse()?;
     request.metadata_mut().insert("authorization", value);
     client.get_balance(request).await?;
+    Ok(())
+}
+
+/// Many issuers say `JWT`, and some say nothing.
+#[tokio::test]
+async fn the_type_of_a_token_is_the_one_that_the_issuer_uses() -> Result {
+    let key = Key::new("good");
+    let issuer = FakeIssuer::start(&[&key]).await?;
+    let standard = issuer.verifier(EAGER).await?;
+    for (token_type, good, bad) in [
+        (AT_JWT, json!("at+jwt"), json!("JWT")),
+        (AT_JWT, json!("application/AT+JWT"), Value::Null),
+        ("JWT", json!("JWT"), json!("at+jwt")),
+        ("JWT", json!("jwt"), Value::Null),
+        ("", Value::Null, json!("JWT")),
+    ] {
+        let verifier = standard.clone().with_token_type(token_type);
+        let token = |typ: &Value| {
+            let mut header = key.header();
+            header["typ"] = typ.clone();
+            key.sign_with(&header, &issuer.claims())
+        };
+        assert_eq!(verifier.verify(&token(&good)).await?.sub, "李雷");
+        let rejection = verifier.verify(&token(&bad)).await;
+        assert_eq!(rejection, Err(Rejection::Type), "{token_type}: {bad}");
+    }
     Ok(())
 }
 
