@@ -6,7 +6,13 @@ use std::{env, path::Path};
 use anyhow::Context;
 use tokio::fs;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
-use transport_security::pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient};
+use transport_security::{
+    connect::CALL_LIMIT,
+    escape::escape,
+    limit::within,
+    malformed::repaired,
+    pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
+};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -21,12 +27,14 @@ async fn main() -> anyhow::Result<()> {
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
     let channel = Endpoint::from_shared(uri)?
         .tls_config(tls)?
+        .connect_timeout(CALL_LIMIT)
         .connect()
         .await?;
-    let mut client = GreeterServiceClient::new(channel);
+    let mut client = GreeterServiceClient::new(repaired(channel));
     let name = "secret".to_owned();
-    let response = client.say_hello(SayHelloRequest { name }).await?;
-    println!("{}", response.into_inner().message);
+    let call = client.say_hello(SayHelloRequest { name });
+    let response = within(CALL_LIMIT, call).await?;
+    println!("{}", escape(&response.into_inner().message));
     // ANCHOR_END: careless
     Ok(())
 }

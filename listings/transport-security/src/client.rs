@@ -4,10 +4,13 @@
 use std::{env, error::Error, process::ExitCode};
 
 use anyhow::bail;
-use tonic::Status;
+use tonic::{Code, Status};
 use transport_security::{
     causes::{advice, causes},
-    connect::Files,
+    connect::{CALL_LIMIT, Files},
+    escape::escape,
+    limit::within,
+    malformed::repaired,
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
 };
 
@@ -35,20 +38,21 @@ async fn main() -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(failed("cannot connect", &error)),
     };
     println!("connected");
-    let mut client = GreeterServiceClient::new(channel);
+    let mut client = GreeterServiceClient::new(repaired(channel));
     let name = "李雷".to_owned();
-    let status = match client.say_hello(SayHelloRequest { name }).await {
+    let call = client.say_hello(SayHelloRequest { name });
+    let status = match within(CALL_LIMIT, call).await {
         Ok(response) => {
-            println!("{}", response.into_inner().message);
+            println!("{}", escape(&response.into_inner().message));
             return Ok(ExitCode::SUCCESS);
         }
         Err(status) => status,
     };
     // The server's answer has no cause here. What has one happened on the way, and
-    // of that a status tells the half.
-    if status.source().is_some()
-        && let Err(error) = files.check(endpoint.uri()).await
-    {
+    // of that a status tells the half. Of a call that has taken too long, it tells
+    // nothing.
+    let on_the_way = status.source().is_some() || status.code() == Code::DeadlineExceeded;
+    if on_the_way && let Err(error) = files.check(endpoint.uri()).await {
         return Ok(failed("the call failed", error.as_ref()));
     }
     // ANCHOR_END: call
@@ -68,7 +72,7 @@ fn failed(what: &str, error: &(dyn Error + 'static)) -> ExitCode {
         };
         // Some only repeat what they were made from.
         if cause != last {
-            println!("  because: {cause}");
+            println!("  because: {}", escape(&cause));
         }
         last = cause;
     }

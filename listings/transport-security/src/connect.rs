@@ -27,6 +27,9 @@ use crate::tls::HTTP2;
 /// How long it may take to connect, and then for the handshake.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// How long a call may take, for [`within`](crate::limit::within).
+pub const CALL_LIMIT: Duration = Duration::from_secs(5);
+
 /// What a client says first: the preface of HTTP/2, and SETTINGS without any (RFC
 /// 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -67,7 +70,8 @@ impl Files {
             ));
         }
         let endpoint = endpoint.tls_config(tls).context("cannot use the files")?;
-        Ok(endpoint.connect_timeout(CONNECT).timeout(CONNECT))
+        // The second limit is over at the response headers.
+        Ok(endpoint.connect_timeout(CONNECT).timeout(CALL_LIMIT))
     }
 }
 // ANCHOR_END: endpoint
