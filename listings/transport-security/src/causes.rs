@@ -45,8 +45,30 @@ fn advice_on(error: &rustls::Error) -> Option<&'static str> {
             "the server does not know the authority of your certificate: ask its keepers for one"
         }
         AlertReceived(Alert::CertificateExpired) => "your certificate has expired: renew it",
+        AlertReceived(
+            Alert::BadCertificate | Alert::CertificateUnknown | Alert::UnsupportedCertificate,
+        ) => "the server does not accept your certificate: its log says why",
         InvalidMessage(_) => "that is no TLS: is it the right port?",
-        _ => return None,
+        _ => return defect(error),
     })
 }
 // ANCHOR_END: advice
+
+/// What is wrong with a certificate that was not issued as TLS needs it.
+pub fn defect(error: &rustls::Error) -> Option<&'static str> {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = error else {
+        return None;
+    };
+    // The error is of the crate `webpki`, which rustls does not export.
+    match other.0.to_string().as_str() {
+        "CaUsedAsEndEntity" => Some(
+            "the certificate is an authority's own, which no server or client may show: \
+             issue another one with it",
+        ),
+        "EndEntityUsedAsCa" => Some("one certificate was issued with another that may not issue"),
+        "UnsupportedCertVersion" => {
+            Some("the certificate is not of X.509 version 3: issue it again")
+        }
+        _ => None,
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tonic::{Request, Status};
-use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
+use x509_parser::{extensions::GeneralName, prelude::X509Certificate, time::ASN1Time};
 
 /// How the names of our clients begin, after the specification SPIFFE: the URI of a
 /// trust domain, and who it is in there.
@@ -18,10 +18,17 @@ pub struct Peer(pub Arc<str>);
 ///
 /// # Errors
 ///
-/// `UNAUTHENTICATED` if the certificate does not say. That it is genuine was
-/// checked before any call: this is about who it is, and not whether.
+/// `UNAUTHENTICATED` if the certificate does not say. That it is genuine was checked in
+/// the handshake. That it was valid then as well, but the connection may have been open
+/// for months since, so each call looks at the time again.
 pub fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
     let certificates = request.peer_certs().unwrap_or_default();
+    let now = ASN1Time::now();
+    if !certificates.iter().all(|shown| is_valid(shown, now)) {
+        return Err(Status::unauthenticated(
+            "your certificate, or one that you sent with it, has expired: connect with a new one",
+        ));
+    }
     let peer = certificates
         .first()
         .and_then(|certificate| peer(certificate))
@@ -32,6 +39,12 @@ pub fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
     Ok(request)
 }
 // ANCHOR_END: identify
+
+/// Whether a certificate in DER is valid at `time`.
+pub fn is_valid(certificate: &[u8], time: ASN1Time) -> bool {
+    x509_parser::parse_x509_certificate(certificate)
+        .is_ok_and(|(_, certificate)| certificate.validity().is_valid_at(time))
+}
 
 // ANCHOR: peer
 /// Whom a certificate names, in DER. It has exactly one URI among its alternative

@@ -9,13 +9,19 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustls::{
     RootCertStore, ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    client::verify_server_cert_signed_by_trust_anchor,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
+    server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier},
     version::{TLS12, TLS13},
 };
 use time::format_description::well_known::Rfc3339;
 use tokio::{fs, sync::watch};
+use x509_parser::{
+    certificate::X509Certificate, extensions::GeneralName, time::ASN1Time, x509::X509Version,
+};
+
+use crate::causes::defect;
 
 /// The protocol that is spoken inside, by its name in TLS.
 pub(crate) const HTTP2: &[u8] = b"h2";
@@ -28,11 +34,14 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads `server.pem`, `server.key` and `ca.pem` in `folder`.
+    /// Reads three files in `folder`: `server.pem`, the server's certificate followed by
+    /// its intermediates; `server.key`; and `ca.pem`, the authorities whose clients are
+    /// let in, and of which one has to have issued `server.pem`.
     ///
     /// # Errors
     ///
-    /// Fails if they cannot be read, do not belong together, or are not valid now.
+    /// Fails if they cannot be read, do not belong together, or if a client that trusts
+    /// `ca.pem` would not accept `server.pem` now.
     pub async fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         let folder = folder.into();
         let (config, Shown { serial, until }) = load(&folder).await?;
@@ -69,12 +78,19 @@ async fn load(folder: &Path) -> Result<(ServerConfig, Shown)> {
     let key = PrivateKeyDer::from_pem_slice(&read(&key).await?)
         .with_context(|| format!("{} is no private key", key.display()))?;
     let mut authorities = RootCertStore::empty();
-    for authority in certificates(&folder.join("ca.pem")).await? {
-        authorities.add(authority)?;
+    for (number, authority) in (1..).zip(certificates(&folder.join("ca.pem")).await?) {
+        let which = format!("certificate {number} in ca.pem");
+        // It may stay in the file beside its successor. rustls would go on trusting it.
+        if let Err(error) = check_dates(&which, &parse(&which, &authority)?) {
+            tracing::warn!(%error, "ignoring an authority");
+            continue;
+        }
+        let added = authorities.add(authority);
+        added.with_context(|| format!("{which} cannot be used"))?;
     }
-    let shown = check(&chain)?;
-
     let provider = Arc::new(ring::default_provider());
+    let shown = check(&chain, &authorities, &provider)?;
+
     let authorities = Arc::new(authorities);
     let clients =
         WebPkiClientVerifier::builder_with_provider(authorities, provider.clone()).build()?;
@@ -82,7 +98,13 @@ async fn load(folder: &Path) -> Result<(ServerConfig, Shown)> {
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_client_cert_verifier(clients)
         .with_single_cert(chain, key)
-        .context("server.pem and server.key are no pair")?;
+        .map_err(|error| {
+            let problem = match error {
+                rustls::Error::InconsistentKeys(_) => "server.pem and server.key are no pair",
+                _ => "server.key cannot be used",
+            };
+            anyhow::Error::new(error).context(problem)
+        })?;
     config.alpn_protocols = vec![HTTP2.to_vec()];
     // A session that is resumed skips the check of the client's certificate, which
     // may have expired since.
@@ -112,16 +134,88 @@ struct Shown {
 }
 
 // ANCHOR: check
-/// rustls checks what others show, and not what is its own.
-fn check(chain: &[CertificateDer]) -> Result<Shown> {
-    let own = chain.first().context("there is no certificate")?;
-    let (_, own) = x509_parser::parse_x509_certificate(own).context("it is no certificate")?;
-    let serial = own.raw_serial_as_string();
-    let until = own.validity().not_after.to_datetime().format(&Rfc3339)?;
+/// Checks what clients will check: rustls looks at what others show, not at its own.
+fn check(
+    chain: &[CertificateDer],
+    authorities: &RootCertStore,
+    provider: &CryptoProvider,
+) -> Result<Shown> {
+    // Each of them first, so that the error can say which one it is.
+    for (number, certificate) in (1..).zip(chain) {
+        let which = format!("certificate {number} in server.pem");
+        let certificate = parse(&which, certificate)?;
+        let version = certificate.version();
+        ensure!(
+            version == X509Version::V3,
+            "{which} is of X.509 version {}, which has no names and no purposes: \
+             TLS needs version 3",
+            version.0 + 1
+        );
+        check_dates(&which, &certificate)?;
+    }
+    let (own, intermediates) = chain.split_first().context("there is no certificate")?;
+    verify_server_cert_signed_by_trust_anchor(
+        &ParsedCertificate::try_from(own)?,
+        authorities,
+        intermediates,
+        UnixTime::now(),
+        provider.signature_verification_algorithms.all,
+    )
+    .map_err(|error| {
+        let problem = problem(&error);
+        anyhow::Error::new(error).context(problem)
+    })?;
+
+    let own = parse("the server's certificate", own)?;
+    let names = own.subject_alternative_name()?;
+    let named = names.is_some_and(|names| {
+        let mut names = names.value.general_names.iter();
+        names.any(|name| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_)))
+    });
     ensure!(
-        own.validity().is_valid(),
-        "the certificate is not valid now, but until {until}"
+        named,
+        "server.pem is for no name: a client looks there for the name or address that it calls"
     );
-    Ok(Shown { serial, until })
+    Ok(Shown {
+        serial: own.raw_serial_as_string(),
+        until: own.validity().not_after.to_datetime().format(&Rfc3339)?,
+    })
 }
 // ANCHOR_END: check
+
+fn parse<'a>(which: &str, certificate: &'a [u8]) -> Result<X509Certificate<'a>> {
+    let parsed = x509_parser::parse_x509_certificate(certificate);
+    let (_, certificate) = parsed.with_context(|| format!("{which} is no certificate of X.509"))?;
+    Ok(certificate)
+}
+
+fn check_dates(which: &str, certificate: &X509Certificate) -> Result<()> {
+    let (validity, now) = (certificate.validity(), ASN1Time::now());
+    let [from, until] = [validity.not_before, validity.not_after].map(|time| time.to_datetime());
+    ensure!(
+        validity.not_before <= now,
+        "{which} is not valid now, but from {}",
+        from.format(&Rfc3339)?
+    );
+    ensure!(
+        now <= validity.not_after,
+        "{which} is not valid now, but until {}",
+        until.format(&Rfc3339)?
+    );
+    Ok(())
+}
+
+/// Why no client would accept `server.pem`.
+fn problem(error: &rustls::Error) -> &'static str {
+    use rustls::{CertificateError as Cause, Error::InvalidCertificate};
+    match error {
+        InvalidCertificate(Cause::UnknownIssuer) => {
+            "no chain leads from server.pem to a valid authority in ca.pem: \
+             is an intermediate certificate missing?"
+        }
+        InvalidCertificate(Cause::InvalidPurpose | Cause::InvalidPurposeContext { .. }) => {
+            "server.pem is not for servers: it needs the extended key usage serverAuth, or none"
+        }
+        _ => defect(error).unwrap_or("clients that trust ca.pem would refuse server.pem"),
+    }
+}

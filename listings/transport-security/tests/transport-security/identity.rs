@@ -1,15 +1,18 @@
 //! Who somebody is, by their certificate.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
+use time::OffsetDateTime;
 use tonic::{Code, Request};
 use transport_security::{
     greeter::Greeter,
-    identity::{Peer, identify, peer},
+    identity::{Peer, identify, is_valid, peer},
     pb::{SayHelloRequest, greeter_service_server::GreeterService},
 };
+
+use x509_parser::time::ASN1Time;
 
 use crate::{JACK, Pki, Result, connect, greeter, hello};
 
@@ -71,6 +74,53 @@ fn bytes_that_are_no_certificate_name_nobody() -> Result {
     for length in 0..certificate.len() {
         assert_eq!(peer(&certificate[..length]), None);
     }
+    Ok(())
+}
+
+#[test]
+fn a_certificate_is_valid_from_its_beginning_until_its_end() -> Result {
+    let pki = Pki::new()?;
+    let certificate = CertificateDer::from_pem_file(pki.file("client.pem"))?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)?;
+    let [from, until] = [parsed.validity().not_before, parsed.validity().not_after];
+    for (time, valid) in [
+        (from.timestamp() - 1, false),
+        (from.timestamp(), true),
+        (until.timestamp(), true),
+        (until.timestamp() + 1, false),
+    ] {
+        let time = ASN1Time::from_timestamp(time)?;
+        assert_eq!(is_valid(&certificate, time), valid, "{time}");
+    }
+    assert!(!is_valid(b"no certificate", ASN1Time::now()));
+    Ok(())
+}
+
+/// The connection is the same as before.
+#[tokio::test]
+async fn a_certificate_that_expires_ends_the_calls_of_its_connection() -> Result {
+    let pki = Pki::new()?;
+    let (address, _tls) = greeter(pki.path()).await?;
+    // On a slow machine it may have expired before the first call.
+    let mut seconds = 2;
+    let (channel, until) = loop {
+        let until = OffsetDateTime::now_utc() + Duration::from_secs(seconds);
+        issue(&pki, |params| {
+            params.subject_alt_names = vec![uri(JACK)];
+            params.not_after = until;
+        })?;
+        let channel = connect(address, &pki.files()).await?;
+        if hello(channel.clone()).await.is_ok() {
+            break (channel, until);
+        }
+        seconds *= 2;
+    };
+    // Its last second counts as a whole.
+    let left = Duration::try_from(until - OffsetDateTime::now_utc()).unwrap_or_default();
+    tokio::time::sleep(left + Duration::from_secs(1)).await;
+    let status = hello(channel).await.expect_err("it has expired");
+    assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+    assert!(status.message().contains("has expired"), "{status}");
     Ok(())
 }
 

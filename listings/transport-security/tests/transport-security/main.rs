@@ -2,6 +2,8 @@
 //! real connections.
 
 mod authority;
+mod chain;
+mod clients;
 mod exercises;
 mod identity;
 mod refused;
