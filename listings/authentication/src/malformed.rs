@@ -25,7 +25,6 @@ pub fn repaired(channel: Channel) -> Repaired {
     })
 }
 
-// ANCHOR: foreign
 /// Takes the body away from a response that is not gRPC, for instance from the
 /// HTML page of a proxy that reaches no server.
 ///
@@ -41,9 +40,7 @@ pub fn drop_foreign_body(response: Response<Body>) -> Response<Body> {
     }
     response.map(|_| Body::empty())
 }
-// ANCHOR_END: foreign
 
-// ANCHOR: drop
 /// Takes details away that are not base64, before tonic 0.14 panics at them. For
 /// `tower::util::MapResponseLayer`, around a channel.
 pub fn drop_malformed_details(response: Response<Body>) -> Response<Body> {
@@ -66,4 +63,3 @@ fn check(headers: &mut HeaderMap) {
     }
     *headers = metadata.into_headers();
 }
-// ANCHOR_END: drop

@@ -8,6 +8,7 @@ use crate::{Book, Problem, anchors, workspace::read};
 /// The modules that listings share by copying, since a listing depends on no other.
 /// `SLUG` is the name of the listing.
 pub const SHARED: &[&str] = &[
+    "src/connection.rs",
     "src/escape.rs",
     "src/health.rs",
     "src/incoming.rs",
