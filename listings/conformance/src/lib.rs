@@ -243,6 +243,9 @@ pub async fn serve(
     let incoming = incoming::pause_on_errors(incoming);
     let server = Server::builder()
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        // A client may cancel all of them at once. By default, 21 at a time end the
+        // connection, with every other call on it.
+        .http2_max_pending_accept_reset_streams(Some(MAX_STREAMS_PER_CONNECTION as usize))
         .layer(tower::layer::layer_fn(Echo::new))
         .layer(MapRequestLayer::new(note_flags))
         .add_service(service);

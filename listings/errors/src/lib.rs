@@ -66,6 +66,9 @@ pub async fn serve(
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     let server = Server::builder()
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        // A client may cancel all of them at once. By default, 21 at a time end the
+        // connection, with every other call on it.
+        .http2_max_pending_accept_reset_streams(Some(MAX_STREAMS_PER_CONNECTION as usize))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(health.max_decoding_message_size(MAX_REQUEST_BYTES))

@@ -105,6 +105,9 @@ pub async fn serve(
     let server = Server::builder()
         .timeout(CALL_TIMEOUT)
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        // A client may cancel all of them at once. By default, 21 at a time end the
+        // connection, with every other call on it.
+        .http2_max_pending_accept_reset_streams(Some(MAX_STREAMS_PER_CONNECTION as usize))
         .add_service(greeter);
     shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
         server.serve_with_incoming_shutdown(incoming, stop)

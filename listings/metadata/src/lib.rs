@@ -265,6 +265,9 @@ pub async fn serve(
     let incoming = incoming::pause_on_errors(incoming);
     let server = Server::builder()
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        // A client may cancel all of them at once. By default, 21 at a time end the
+        // connection, with every other call on it.
+        .http2_max_pending_accept_reset_streams(Some(MAX_STREAMS_PER_CONNECTION as usize))
         // Nothing is sent between messages, so without a keepalive the server
         // would not notice that a client has vanished.
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))

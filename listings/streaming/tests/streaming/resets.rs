@@ -96,7 +96,6 @@ async fn with_room_for_them_a_thousand_cancelled_calls_harm_no_other() -> io::Re
 }
 
 #[tokio::test]
-#[ignore = "serve has no http2_max_pending_accept_reset_streams yet"]
 async fn a_thousand_cancelled_calls_do_not_end_a_connection_of_ours() -> Result<(), Box<dyn Error>>
 {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
