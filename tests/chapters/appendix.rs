@@ -247,7 +247,7 @@ async fn defaults_are_those_of_the_table() -> Result {
     let (mut server, bounds) = server_bounds().await?;
     let mut rows: Vec<[String; 5]> = Vec::new();
     let mut row = |bound: &str, value: String, reached: &str, setting: &str, go: &str| {
-        rows.push([bound, &value, reached, setting, go].map(str::to_owned));
+        rows.push([bound, &value, go, reached, setting].map(str::to_owned));
     };
     row(
         "server: calls open on a connection",
@@ -261,14 +261,14 @@ async fn defaults_are_those_of_the_table() -> Result {
         bounds.setting(4),
         "the client waits until the handler has read",
         "`initial_stream_window_size`",
-        "64 KiB, then as measured",
+        "64 KiB, adaptive",
     );
     row(
         "server: window of a connection",
         bytes(u64::from(bounds.connection_window)),
         "all its streams wait",
         "`initial_connection_window_size`",
-        "64 KiB, then as measured",
+        "64 KiB, adaptive",
     );
     row(
         "server: frame",
@@ -323,7 +323,7 @@ async fn defaults_are_those_of_the_table() -> Result {
     row(
         "server: calls cancelled in a burst",
         tolerated_resets().await?.to_string(),
-        "GOAWAY `ENHANCE_YOUR_CALM` ends the connection, with all its calls",
+        "the connection ends, with all its calls",
         "`http2_max_pending_accept_reset_streams`",
         "no limit",
     );
@@ -334,14 +334,14 @@ async fn defaults_are_those_of_the_table() -> Result {
         bounds.setting(4),
         "the server waits until the client has read",
         "`Endpoint::initial_stream_window_size`",
-        "64 KiB, then as measured",
+        "64 KiB, adaptive",
     );
     row(
         "client: window of a connection",
         bytes(u64::from(bounds.connection_window)),
         "all its streams wait",
         "`initial_connection_window_size`",
-        "64 KiB, then as measured",
+        "64 KiB, adaptive",
     );
     row(
         "client: headers of a response",
@@ -368,7 +368,7 @@ async fn defaults_are_those_of_the_table() -> Result {
     );
 
     let mut table = String::from(
-        "| bound | default | when it is reached | setting | grpc-go |\n| --- | --- | --- | --- | --- |\n",
+        "| bound | default | grpc-go | when it is reached | setting |\n| --- | --- | --- | --- | --- |\n",
     );
     for cells in rows {
         writeln!(table, "| {} |", cells.join(" | "))?;

@@ -403,24 +403,34 @@ fn every_server_stops_within_its_limit_with_any_client() -> Result {
             .with_context(|| format!("{} with the client {peer:?}", server.program))
     });
 
-    let mut table = String::from("| seconds |");
-    for (_, name) in Peer::ALL {
-        write!(table, " {name} |")?;
-    }
-    table.push_str("\n| --- |");
-    table.push_str(&" ---: |".repeat(Peer::ALL.len()));
-    let mut times = times.into_iter();
-    for server in SERVERS {
-        let name = server.program.trim_end_matches("-server");
-        write!(table, "\n| `{name}` |")?;
-        for time in times.by_ref().take(Peer::ALL.len()) {
-            match time? {
-                Some(time) => write!(table, " {:.1} |", time.as_secs_f64())?,
-                None => table.push_str(" – |"),
+    let times: Vec<Option<Duration>> = times.into_iter().collect::<Result<_>>()?;
+    let rows: Vec<_> = SERVERS.iter().zip(times.chunks(Peer::ALL.len())).collect();
+    // Two tables, since one is wider than a page.
+    let mut table = String::new();
+    for (title, columns) in [
+        ("without a call", 0..6),
+        ("with a call", 6..Peer::ALL.len()),
+    ] {
+        if !table.is_empty() {
+            table.push('\n');
+        }
+        write!(table, "| {title} |")?;
+        for (_, name) in &Peer::ALL[columns.clone()] {
+            write!(table, " {name} |")?;
+        }
+        write!(table, "\n| --- |{}", " ---: |".repeat(columns.len()))?;
+        for (server, times) in &rows {
+            let name = server.program.trim_end_matches("-server");
+            write!(table, "\n| `{name}` |")?;
+            for time in &times[columns.clone()] {
+                match time {
+                    Some(time) => write!(table, " {:.1} |", time.as_secs_f64())?,
+                    None => table.push_str(" – |"),
+                }
             }
         }
+        table.push('\n');
     }
-    table.push('\n');
 
     let path = workspace().root().join(TABLE);
     if std::env::var("SNAPSHOTS").is_ok_and(|mode| mode == "overwrite") {
