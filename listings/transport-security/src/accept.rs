@@ -17,6 +17,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use crate::causes::{causes, defect};
+
 /// How long a handshake may take.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
 
@@ -45,7 +47,9 @@ pub fn accepted(
                 Ok(connection) => Some(Ok(connection)),
                 Err(error) => {
                     let from = from.map(|from| from.ip().to_string()).unwrap_or_default();
-                    tracing::info!(from, %error, "refused");
+                    // rustls names some problems of a certificate, and does not explain them.
+                    let problem = causes(&error).find_map(|cause| defect(cause.downcast_ref()?));
+                    tracing::info!(from, %error, problem, "refused");
                     None
                 }
             }

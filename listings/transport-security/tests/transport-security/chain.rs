@@ -2,13 +2,17 @@
 
 use std::fs;
 
+use futures_util::{StreamExt, stream};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair,
 };
 use time::{Duration, OffsetDateTime};
+use tokio::net::TcpListener;
 use transport_security::{
+    accept::accepted,
     causes::{advice, causes},
+    connect::Files,
     tls::Tls,
 };
 
@@ -196,6 +200,33 @@ async fn one_certificate_is_not_both_authority_and_server() -> Result {
     let error = Tls::open(pki.path()).await.err().ok_or("it is taken")?;
     let error = format!("{error:#}");
     assert!(error.contains("authority's own"), "{error}");
+
+    // A client that shows it is told to look into the server's log, which explains it.
+    let (log, trusting) = (Log::begins(), Pki::new()?);
+    let own_ca = fs::read_to_string(trusting.file("ca.pem"))?;
+    fs::write(trusting.file("ca.pem"), own_ca + &both)?;
+    let tls = Tls::open(trusting.path()).await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let uri = format!("https://{}", listener.local_addr()?).parse()?;
+    let files = Files {
+        identity: Some((pki.file("server.pem"), pki.file("server.key"))),
+        ..trusting.files()
+    };
+    let accepting = async {
+        let connection = listener.accept().await.map(|(connection, _)| connection);
+        let connections = stream::iter([connection]);
+        accepted(connections, tls.config()).count().await
+    };
+    let (error, let_in) = tokio::join!(files.check(&uri), accepting);
+    assert_eq!(let_in, 0);
+    let error = error.err().ok_or("it is let in")?;
+    let advice_on_alert = advice(error.as_ref()).ok_or("no advice")?;
+    assert!(advice_on_alert.ends_with("its log says why"), "{error:?}");
+    let log = log.ends();
+    assert!(
+        log.contains("problem=\"the certificate is an authority's own"),
+        "{log}"
+    );
 
     // A client of a server that did not look is told the same.
     let address = crate::refused::careless(pki.path()).await?;
