@@ -310,6 +310,32 @@ fn figure_shows_the_recorded_bytes() -> Result {
     Ok(())
 }
 
+/// tonic does not look at either. This test fails once it does: the chapter on transport security says
+/// what that means.
+#[harness::test]
+async fn any_method_and_content_type_is_carried_out() -> Result {
+    let (_, server) = start_server(SLUG)?;
+    for (method, content_type) in [("GET", "application/grpc"), ("POST", "text/plain")] {
+        let socket = TcpStream::connect(server.address).await?;
+        let (mut client, connection) = h2::client::handshake(socket).await?;
+        tokio::spawn(connection);
+        let mut request = say_hello(&server)?;
+        *request.method_mut() = method.parse()?;
+        request
+            .headers_mut()
+            .insert("content-type", content_type.parse()?);
+        let (response, mut body) = client.send_request(request, false)?;
+        body.send_data(Bytes::from_static(b"\0\0\0\0\x06\x0a\x04Jack"), true)?;
+        let mut body = response.await?.into_body();
+        let data = body.data().await.context("no message")??;
+        assert_eq!(
+            SayHelloResponse::decode(&data[5..])?.message,
+            "Hello, Jack!"
+        );
+    }
+    Ok(())
+}
+
 async fn channel(server: &Server) -> Result<Channel> {
     Ok(Endpoint::from_shared(server.uri())?.connect().await?)
 }

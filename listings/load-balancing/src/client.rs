@@ -6,6 +6,7 @@ use std::{env, time::Duration};
 use anyhow::{Context, Result};
 use load_balancing::{
     channels::{self, AnyChannel},
+    escape::escape,
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
     program,
 };
@@ -70,7 +71,7 @@ async fn main() -> Result<()> {
         count(answer?);
     }
     for (answer, times) in answers {
-        println!("{times:>5}  {answer}");
+        println!("{times:>5}  {}", escape(&answer));
     }
     Ok(())
 }

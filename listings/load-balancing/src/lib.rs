@@ -15,6 +15,7 @@ pub mod backend;
 pub mod balanced;
 pub mod channels;
 pub mod connection;
+pub mod escape;
 pub mod greeter;
 pub mod health;
 pub mod incoming;

@@ -6,6 +6,7 @@ use std::{env, time::Duration};
 use anyhow::Context;
 use service_discovery::{
     channel::Balanced,
+    escape::escape,
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
     program, resolve,
     retry::retried,
@@ -49,8 +50,8 @@ async fn main() -> anyhow::Result<()> {
             async move { client.say_hello(request).await }
         });
         match answer.await {
-            Ok((response, _)) => println!("{}", response.message),
-            Err(status) => println!("{:?}: {}", status.code(), status.message()),
+            Ok((response, _)) => println!("{}", escape(&response.message)),
+            Err(status) => println!("{:?}: {}", status.code(), escape(status.message())),
         }
     }
     // ANCHOR_END: client

@@ -13,6 +13,7 @@ pub mod backoff;
 pub mod channel;
 pub mod connection;
 pub mod dns;
+pub mod escape;
 pub mod greeter;
 pub mod incoming;
 pub mod listen;
