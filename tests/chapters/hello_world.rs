@@ -310,6 +310,19 @@ fn figure_shows_the_recorded_bytes() -> Result {
     Ok(())
 }
 
+#[harness::test]
+fn path_of_the_uri_and_proxies_of_the_environment_are_ignored() -> Result {
+    let (listing, server) = start_server(SLUG)?;
+    let output = listing
+        .command(CLIENT)?
+        .arg(format!("{}/prefix", server.uri()))
+        .env("http_proxy", "http://127.0.0.1:1")
+        .env("https_proxy", "http://127.0.0.1:1")
+        .output()?;
+    assert_eq!(String::from_utf8(output.stdout)?, "Hello, Ferris!\n");
+    Ok(())
+}
+
 /// tonic does not look at either. This test fails once it does: the chapter on transport security says
 /// what that means.
 #[harness::test]
