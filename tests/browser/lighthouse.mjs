@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { args, executablePath } from './browser.mjs';
+import { budget } from './budget.mjs';
 import { serve } from './server.mjs';
 
 const [tools, site, ...pages] = process.argv.slice(2);
@@ -15,7 +16,6 @@ const { default: lighthouse } = await load('lighthouse');
 const { default: puppeteer } = await load('puppeteer-core');
 
 /** A cold visit's bytes over the wire, headers and compressed bodies. */
-const BYTES = 100_000;
 
 // Full marks; but performance is a time, simulated from what this machine measures, and a busy one
 // takes a point or two off. What a page weighs is counted, and is above.
@@ -41,7 +41,7 @@ for (const name of pages) {
   CATEGORIES.forEach((category, at) => {
     if (!(scores[at] >= ENOUGH[at])) wrong.push(`${name}: ${scores[at]} of 100 for ${category}: ${failed[at].join(', ')}`);
   });
-  if (!(bytes > 0 && bytes < BYTES)) wrong.push(`${name}: ${bytes} bytes, and not under ${BYTES}`);
+  if (!(bytes > 0 && bytes < budget(name))) wrong.push(`${name}: ${bytes} bytes, and not under ${budget(name)}`);
   for (const { url, resourceType } of requests) {
     if (resourceType === 'Font') wrong.push(`${name}: loads the font ${url}`);
     if (!url.startsWith(base) && !url.startsWith('data:')) wrong.push(`${name}: asks for ${url}`);

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { args, executablePath } from './browser.mjs';
+import { budget } from './budget.mjs';
 import { serve } from './server.mjs';
 
 const [tools, site] = process.argv.slice(2);
@@ -184,7 +185,7 @@ async function isLight(page, place) {
   const sizes = await page.evaluate(() => ['navigation', 'resource'].flatMap((type) => performance.getEntriesByType(type)).map((it) => it.encodedBodySize + 100));
   const bytes = sizes.reduce((sum, size) => sum + size, 0);
   heaviest = bytes > heaviest.bytes ? { bytes, place } : heaviest;
-  if (sizes.length < 10 || bytes >= 100_000) wrong(place, `${bytes} bytes in ${sizes.length} answers`);
+  if (sizes.length < 10 || bytes >= budget(place)) wrong(place, `${bytes} bytes in ${sizes.length} answers`);
 }
 
 // Chromium now and then computes the style of a few elements before the theme is on, and keeps it:
