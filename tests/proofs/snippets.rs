@@ -107,10 +107,8 @@ fn with_module_paths(block: &Block, body: &str) -> String {
     let file = workspace().root().join(include.file());
     let folder = file.parent().unwrap_or(&file);
     let lines = body.lines().map(|line| {
-        let module = line.trim_start_matches("# ").trim_start_matches("pub ");
-        let module = module
-            .strip_prefix("mod ")
-            .and_then(|it| it.strip_suffix(';'));
+        let declared = line.trim_start_matches("# ").strip_prefix("pub mod ");
+        let module = declared.and_then(|it| it.strip_suffix(';'));
         let path = module.map(|module| folder.join(format!("{module}.rs")));
         match path.filter(|path| path.exists()) {
             Some(path) => line.replacen("pub mod", &format!("#[path = {path:?}] pub mod"), 1),

@@ -87,18 +87,23 @@ pub fn anchors(text: &str) -> Vec<Anchor> {
     found
 }
 
-/// `text` without the lines of its anchors.
-pub fn strip(text: &str) -> String {
-    text.split_inclusive('\n')
-        .filter(|line| !START.is_match(line) && !END.is_match(line))
-        .collect()
+/// The lines of `text`, with their numbers, that are no anchors.
+fn other_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..)
+        .zip(text.split_inclusive('\n'))
+        .filter(|(_, line)| !START.is_match(line) && !END.is_match(line))
 }
 
-/// The lines of `text` with their numbers, without those of its anchors.
-pub fn without_anchors(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    (1..)
-        .zip(text.lines())
-        .filter(|(_, line)| !START.is_match(line) && !END.is_match(line))
+/// `text` without the lines of its anchors.
+pub fn strip(text: &str) -> String {
+    other_lines(text).map(|(_, line)| line).collect()
+}
+
+/// The line of `text` that is line `stripped` without the anchors.
+pub fn line_before_strip(text: &str, stripped: usize) -> usize {
+    let line = other_lines(text).nth(stripped - 1);
+    // It may be missing at the end.
+    line.map_or(text.lines().count() + 1, |(line, _)| line)
 }
 
 #[cfg(test)]

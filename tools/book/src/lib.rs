@@ -4,6 +4,7 @@
 //! its program, `proto/` has its contract, and `tests/` proves it.
 
 pub mod anchors;
+pub mod lines;
 pub mod listing;
 pub mod markdown;
 pub mod page;

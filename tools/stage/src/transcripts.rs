@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Result, bail, ensure};
-use book::workspace::{Workspace, files_below, read, slashed, write};
+use book::{
+    lines::first_difference,
+    workspace::{Workspace, files_below, read, slashed, write},
+};
 use snapbox::{Assert, Data, IntoData, report::Palette};
 
 use crate::session::{self, RunOptions, normalise::mask_os_error_codes};
@@ -96,31 +99,4 @@ fn recorded(workspace: &Workspace, slug: &str) -> Result<BTreeMap<String, String
         .iter()
         .map(|file| Ok((slashed(file), read(&dir.join(file))?)))
         .collect()
-}
-
-/// The number of the first line in which two texts differ, counted from one; the last line if they
-/// differ only in the line break at its end.
-pub fn first_difference(expected: &str, actual: &str) -> Option<usize> {
-    if expected == actual {
-        return None;
-    }
-    let equal = expected
-        .split_inclusive('\n')
-        .zip(actual.split_inclusive('\n'))
-        .take_while(|(expected, actual)| expected == actual)
-        .count();
-    Some(equal + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_first_line_that_differs() {
-        assert_eq!(first_difference("a\nb\n", "a\nb\n"), None);
-        assert_eq!(first_difference("a\nb\n", "a\nc\n"), Some(2));
-        assert_eq!(first_difference("a\n", "a\nb\n"), Some(2));
-        assert_eq!(first_difference("a\nb", "a\nb\n"), Some(2));
-    }
 }

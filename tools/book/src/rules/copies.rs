@@ -1,13 +1,11 @@
 //! A module that several listings need is the same file in each of them.
 
-use std::collections::BTreeMap;
-
 use super::{Edit, Fault, Rule};
-use crate::{Book, Problem, anchors, workspace::read};
+use crate::{Book, Problem, anchors, lines::first_difference, workspace::read};
 
 /// The modules that listings share by copying, since a listing depends on no other.
 /// `SLUG` is the name of the listing.
-pub const SHARED: &[&str] = &[
+const SHARED: &[&str] = &[
     "src/connection.rs",
     "src/escape.rs",
     "src/health.rs",
@@ -26,17 +24,22 @@ pub const RULE: Rule = Rule::new(
         for module in SHARED {
             let copies = copies(book, module)?;
             // Most copies are as they should be. If they are of two minds, either may be right.
-            let equal = |one: &str, other: &str| anchors::strip(one) == anchors::strip(other);
-            let agreeing = |text: &str| copies.values().filter(|it| equal(it, text)).count();
-            let Some((model, expected)) = copies.iter().max_by_key(|copy| agreeing(copy.1)) else {
+            let agreeing = |copy: &&Copy| {
+                let equal = copies.iter().filter(|it| it.stripped == copy.stripped);
+                equal.count()
+            };
+            let Some(model) = copies.iter().max_by_key(agreeing) else {
                 continue;
             };
-            for (file, text) in copies.iter().filter(|copy| !equal(copy.1, expected)) {
-                let line = first_difference(expected, text);
-                let message = format!(
-                    "differs from {model}: a module that listings share is the same in each of them"
-                );
-                problems.push(Problem::new(file, line, message));
+            for copy in &copies {
+                if let Some(line) = first_difference(&model.stripped, &copy.stripped) {
+                    let line = anchors::line_before_strip(&copy.text, line);
+                    let message = format!(
+                        "differs from {}: a module that listings share is the same in each of them",
+                        model.file
+                    );
+                    problems.push(Problem::new(&copy.file, line, message));
+                }
             }
         }
         Ok(problems)
@@ -44,33 +47,29 @@ pub const RULE: Rule = Rule::new(
     FAULTS,
 );
 
-/// The copies of `module`, by file.
-fn copies(book: &Book, module: &str) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut copies = BTreeMap::new();
+/// A shared module in one listing.
+struct Copy {
+    file: String,
+    text: String,
+    stripped: String,
+}
+
+fn copies(book: &Book, module: &str) -> anyhow::Result<Vec<Copy>> {
+    let mut copies = Vec::new();
     for slug in book.listings.keys() {
         let file = format!("listings/{slug}/{}", module.replace("SLUG", slug));
         let path = book.workspace.root().join(&file);
         if path.exists() {
-            copies.insert(file, read(&path)?);
+            let text = read(&path)?;
+            let stripped = anchors::strip(&text);
+            copies.push(Copy {
+                file,
+                text,
+                stripped,
+            });
         }
     }
     Ok(copies)
-}
-
-/// The first line of `text` that is not as in `expected`.
-fn first_difference(expected: &str, text: &str) -> usize {
-    let mut expected = anchors::without_anchors(expected);
-    let mut last = 0;
-    for (line, content) in anchors::without_anchors(text) {
-        if expected
-            .next()
-            .is_none_or(|(_, expected)| expected != content)
-        {
-            return line;
-        }
-        last = line;
-    }
-    last + 1
 }
 
 const FAULTS: &[Fault] = &[Fault {

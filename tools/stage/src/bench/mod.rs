@@ -13,12 +13,13 @@ use std::{process::Stdio, thread};
 use anyhow::{Context, Result, bail, ensure};
 use book::{
     Problem,
+    lines::first_difference,
     rules::{Edit, Fault, Rule},
     workspace::{Workspace, read, write},
 };
 use table::Table;
 
-use crate::{build::build, transcripts::first_difference};
+use crate::build::build;
 
 /// The results of a benchmark.
 #[derive(Clone, Debug, PartialEq, Eq)]
