@@ -1,9 +1,17 @@
 //! The appendix on tonic's defaults: what a server and a client do that set nothing.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, future, pin::pin, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, future, pin::pin, time::Duration};
 
-use anyhow::{Context, bail, ensure};
-use harness::{Result, workspace};
+use anyhow::{bail, ensure};
+use harness::{
+    Result,
+    http2::{
+        self, ACK, DEFAULT_WINDOW, END_HEADERS, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE,
+        MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, PING, PREFACE, RST_STREAM,
+        SETTINGS, WINDOW_UPDATE,
+    },
+    table,
+};
 use hello_world::pb::{
     SayHelloRequest, SayHelloResponse,
     greeter_service_client::GreeterServiceClient,
@@ -21,15 +29,6 @@ use tonic::{
 
 /// The table of the page. `SNAPSHOTS=overwrite` writes it again.
 const TABLE: &str = "tests/chapters/output/defaults.md";
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const ACK: u8 = 1;
 
 /// Longer than any default limit.
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -106,18 +105,17 @@ fn bytes(bytes: u64) -> String {
 
 impl Frames {
     async fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result {
-        let length = u32::try_from(payload.len())?.to_be_bytes();
-        let header = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
-        Ok(self.0.write_all(&[&header, payload].concat()).await?)
+        let frame = http2::frame(kind, flags, stream, payload);
+        Ok(self.0.write_all(&frame).await?)
     }
 
     async fn read(&mut self) -> Result<(u8, u8, Vec<u8>)> {
         let mut header = [0; 9];
         self.0.read_exact(&mut header).await?;
-        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
-        let mut payload = vec![0; usize::try_from(length)?];
+        let (kind, flags, length) = http2::parse_header(header);
+        let mut payload = vec![0; length];
         self.0.read_exact(&mut payload).await?;
-        Ok((header[3], header[4], payload))
+        Ok((kind, flags, payload))
     }
 
     /// Reads what the other end says first, up to its answer to a ping of ours.
@@ -127,17 +125,13 @@ impl Frames {
         let mut pings = 2;
         self.write(PING, 0, 0, &[0; 8]).await?;
         let mut bounds = Bounds {
-            connection_window: 65_535,
+            connection_window: DEFAULT_WINDOW,
             ..Bounds::default()
         };
         loop {
             match self.read().await? {
                 (SETTINGS, 0, payload) => {
-                    for setting in payload.chunks_exact(6) {
-                        let id = u16::from_be_bytes([setting[0], setting[1]]);
-                        let value = u32::from_be_bytes(setting[2..].try_into()?);
-                        bounds.settings.insert(id, value);
-                    }
+                    bounds.settings.extend(http2::settings(&payload));
                     self.write(SETTINGS, ACK, 0, &[]).await?;
                 }
                 (WINDOW_UPDATE, _, payload) => {
@@ -221,13 +215,12 @@ async fn tolerated_resets() -> Result<usize> {
         let (mut frames, _) = server_bounds().await?;
         let mut burst = Vec::new();
         for call in 0..=resets {
-            let stream = u32::try_from(2 * call + 1)?.to_be_bytes();
+            let stream = u32::try_from(2 * call + 1)?;
             let path = b"/hello.v1.GreeterService/SayHello";
             let mut block = vec![0x83, 0x86, 0x04, u8::try_from(path.len())?];
             block.extend(path);
-            let length = u8::try_from(block.len())?;
-            burst.extend([&[0, 0, length, HEADERS, 4][..], &stream, &block].concat());
-            burst.extend([&[0, 0, 4, RST_STREAM, 0][..], &stream, &[0, 0, 0, 8]].concat());
+            burst.extend(http2::frame(HEADERS, END_HEADERS, stream, &block));
+            burst.extend(http2::frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])); // CANCEL
         }
         frames.0.write_all(&burst).await?;
         frames.write(PING, 0, 0, &[1; 8]).await?;
@@ -251,14 +244,14 @@ async fn defaults_are_those_of_the_table() -> Result {
     };
     row(
         "server: calls open on a connection",
-        bounds.setting(3),
+        bounds.setting(MAX_CONCURRENT_STREAMS),
         "further calls wait in the client",
         "`Server::max_concurrent_streams`",
         "no limit",
     );
     row(
         "server: window of a stream",
-        bounds.setting(4),
+        bounds.setting(INITIAL_WINDOW_SIZE),
         "the client waits until the handler has read",
         "`initial_stream_window_size`",
         "64 KiB, adaptive",
@@ -272,14 +265,14 @@ async fn defaults_are_those_of_the_table() -> Result {
     );
     row(
         "server: frame",
-        bounds.setting(5),
+        bounds.setting(MAX_FRAME_SIZE),
         "a message is sent in several frames",
         "`max_frame_size`",
         "16 KiB",
     );
     row(
         "server: headers of a request",
-        bounds.setting(6),
+        bounds.setting(MAX_HEADER_LIST_SIZE),
         "HTTP 431, which the client calls `UNKNOWN`",
         "`http2_max_header_list_size`",
         "16 MiB",
@@ -331,7 +324,7 @@ async fn defaults_are_those_of_the_table() -> Result {
     let (mut client, bounds, _channel) = client_bounds().await?;
     row(
         "client: window of a stream",
-        bounds.setting(4),
+        bounds.setting(INITIAL_WINDOW_SIZE),
         "the server waits until the client has read",
         "`Endpoint::initial_stream_window_size`",
         "64 KiB, adaptive",
@@ -345,7 +338,7 @@ async fn defaults_are_those_of_the_table() -> Result {
     );
     row(
         "client: headers of a response",
-        bounds.setting(6),
+        bounds.setting(MAX_HEADER_LIST_SIZE),
         "the call fails with `INTERNAL`",
         "`http2_max_header_list_size`",
         "16 MiB",
@@ -373,15 +366,5 @@ async fn defaults_are_those_of_the_table() -> Result {
     for cells in rows {
         writeln!(table, "| {} |", cells.join(" | "))?;
     }
-    let path = workspace().root().join(TABLE);
-    if std::env::var("SNAPSHOTS").is_ok_and(|mode| mode == "overwrite") {
-        fs::write(&path, &table)?;
-    }
-    let recorded = fs::read_to_string(&path).context(TABLE)?;
-    ensure!(
-        recorded == table,
-        "{TABLE} shows\n{recorded}\nbut a run gave\n{table}\n\
-         If that is right, write it with `SNAPSHOTS=overwrite cargo test appendix`."
-    );
-    Ok(())
+    table::compare(TABLE, &table, str::to_owned)
 }

@@ -3,8 +3,10 @@
 
 mod auth_programs;
 mod captured_log;
+pub mod http2;
 mod in_process;
 mod pki;
+pub mod table;
 pub mod test;
 
 use std::{
@@ -130,7 +132,7 @@ impl Listing {
         name: &str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<Process> {
-        let mut command = self.built.bin(name)?;
+        let mut command = self.command(name)?;
         command.args(arguments);
         Process::start(command)
     }
@@ -154,7 +156,7 @@ impl Listing {
         name: &str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<(Process, Stdin)> {
-        let mut command = self.built.bin(name)?;
+        let mut command = self.command(name)?;
         command.args(arguments);
         Process::start_with_stdin(command)
     }

@@ -1,6 +1,7 @@
 //! Clients that stall: HTTP/2 written by hand, since no library stops half-way through a frame.
 
 use std::{
+    collections::BTreeMap,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
@@ -8,24 +9,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use harness::Result;
+use harness::{
+    Result,
+    http2::{
+        self, ACK, DATA, DEFAULT_WINDOW, END_HEADERS, END_STREAM, GOAWAY, HEADERS,
+        INITIAL_WINDOW_SIZE, PING, PREFACE, SETTINGS,
+    },
+};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-
-/// END_STREAM of DATA and HEADERS; ACK of SETTINGS and PING.
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-const MAX_CONCURRENT_STREAMS: u16 = 3;
-const INITIAL_WINDOW_SIZE: u16 = 4;
 
 /// What a client does, and then stops doing.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,13 +54,6 @@ trait Transport: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Transport for T {}
 
-/// What a server tells its client first.
-#[derive(Debug, Default)]
-pub struct Settings {
-    /// How many streams may be open, if it says so.
-    pub max_concurrent_streams: Option<u32>,
-}
-
 impl Connection {
     /// Connects, with TLS if there is a configuration of it.
     pub fn open(address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Result<Self> {
@@ -92,19 +76,16 @@ impl Connection {
     }
 
     fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result {
-        let length = u32::try_from(payload.len())?.to_be_bytes();
-        let stream = stream.to_be_bytes();
-        let header = [&length[1..], &[kind, flags], &stream].concat();
-        self.write(&[&header, payload].concat())
+        self.write(&http2::frame(kind, flags, stream, payload))
     }
 
     fn read_frame(&mut self) -> Result<(u8, u8, Vec<u8>)> {
         let mut header = [0; 9];
         self.transport.read_exact(&mut header)?;
-        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
-        let mut payload = vec![0; usize::try_from(length)?];
+        let (kind, flags, length) = http2::parse_header(header);
+        let mut payload = vec![0; length];
         self.transport.read_exact(&mut payload)?;
-        Ok((header[3], header[4], payload))
+        Ok((kind, flags, payload))
     }
 
     /// Sends the preface, with a window of `window` bytes for each stream.
@@ -144,21 +125,16 @@ impl Connection {
         self.frame(DATA, END_STREAM, 1, &message)
     }
 
-    /// Waits until the server has read all that was sent, and returns what it told first.
-    pub fn ping(&mut self) -> Result<Settings> {
+    /// Waits until the server has read all that was sent, and returns its settings if they come
+    /// before its answer.
+    pub fn ping(&mut self) -> Result<BTreeMap<u16, u32>> {
         self.frame(PING, 0, 0, b"are you?")?;
-        let mut settings = Settings::default();
+        let mut settings = BTreeMap::new();
         loop {
             match self.read_frame()? {
                 (PING, flags, _) if flags & ACK != 0 => return Ok(settings),
                 (SETTINGS, 0, payload) => {
-                    for setting in payload.chunks_exact(6) {
-                        let id = u16::from_be_bytes([setting[0], setting[1]]);
-                        let value = u32::from_be_bytes(setting[2..].try_into()?);
-                        if id == MAX_CONCURRENT_STREAMS {
-                            settings.max_concurrent_streams = Some(value);
-                        }
-                    }
+                    settings.extend(http2::settings(&payload));
                     self.frame(SETTINGS, ACK, 0, &[])?;
                 }
                 (GOAWAY, _, payload) => bail!("the server sent GOAWAY: {payload:?}"),
@@ -224,42 +200,52 @@ impl Peer {
         (Self::BidirectionalStream, "open bidirectional stream"),
     ];
 
-    /// Connects to a server and stalls, until what it returns is dropped or the server closes
-    /// the connection. `None` if the server has no method for it.
+    /// The stream of responses that it asks for, if it does.
+    fn stream(self, methods: &Methods) -> Option<(&'static str, &'static [u8])> {
+        match self {
+            Self::ServerStream => methods.open_server_stream,
+            _ => methods.server_stream.or(methods.open_server_stream),
+        }
+    }
+
+    /// Whether the server has a method for it, if it calls one.
+    pub fn has_method(self, methods: &Methods) -> bool {
+        match self {
+            Self::ZeroWindowStream | Self::ServerStream => self.stream(methods).is_some(),
+            Self::BidirectionalStream => methods.bidirectional.is_some(),
+            _ => true,
+        }
+    }
+
+    /// Connects to a server and stalls, until the server closes the connection. If it reads nothing
+    /// any more, it also ends when the connection is dropped that this returns.
     pub fn stall(
         self,
         address: SocketAddr,
         tls: Option<&Arc<ClientConfig>>,
         methods: &Methods,
-    ) -> Result<Option<Stalled>> {
-        let key = methods.api_key;
-        let open = || Connection::open(address, tls);
-        let mut connection = match self {
-            Self::None => return Ok(Some(Stalled(None))),
-            // Before a handshake of TLS, too.
-            Self::Silent => return Stalled::keep(Connection::open(address, None)?),
+    ) -> Result<Option<Connection>> {
+        if self == Self::None {
+            return Ok(None);
+        }
+        // A silent one does not begin with TLS, either.
+        let tls = tls.filter(|_| self != Self::Silent);
+        let mut connection = Connection::open(address, tls)?;
+        match self {
+            Self::None | Self::Silent => return Ok(Some(connection)),
             Self::HalfPreface => {
-                let mut connection = open()?;
                 connection.write(&PREFACE[..16])?;
-                return Stalled::keep(connection);
+                return Ok(Some(connection));
             }
             Self::HalfFrame => {
-                let mut connection = open()?;
                 connection.write(PREFACE)?;
                 connection.write(&[0, 0, 6, SETTINGS, 0])?;
-                return Stalled::keep(connection);
+                return Ok(Some(connection));
             }
-            Self::ZeroWindowUnary | Self::ZeroWindowStream => {
-                let mut connection = open()?;
-                connection.begin(0)?;
-                connection
-            }
-            _ => {
-                let mut connection = open()?;
-                connection.begin(65_535)?;
-                connection
-            }
-        };
+            Self::ZeroWindowUnary | Self::ZeroWindowStream => connection.begin(0)?,
+            _ => connection.begin(DEFAULT_WINDOW)?,
+        }
+        let key = methods.api_key;
         match self {
             Self::HalfRequest => {
                 connection.headers(methods.unary.0, key)?;
@@ -267,37 +253,19 @@ impl Peer {
             }
             Self::ZeroWindowUnary => connection.call(methods.unary, key)?,
             Self::ZeroWindowStream | Self::ServerStream => {
-                let ending = methods.server_stream.filter(|_| self != Self::ServerStream);
-                let Some(method) = ending.or(methods.open_server_stream) else {
-                    return Ok(None);
-                };
-                connection.call(method, key)?;
+                connection.call(self.stream(methods).context("no such method")?, key)?;
             }
             Self::BidirectionalStream => {
-                let Some(path) = methods.bidirectional else {
-                    return Ok(None);
-                };
-                connection.headers(path, key)?;
+                connection.headers(methods.bidirectional.context("no such method")?, key)?;
             }
             _ => {}
         }
         connection.ping().context("the server does not answer")?;
         if self == Self::Frozen {
-            return Stalled::keep(connection);
+            return Ok(Some(connection));
         }
         // Ends when the server closes the connection, at the latest when its process ends.
-        let has_call = self != Self::Idle;
-        thread::spawn(move || connection.stay(has_call));
-        Ok(Some(Stalled(None)))
-    }
-}
-
-/// A client that has stalled. Dropping it closes its connection, if it does nothing any more.
-pub struct Stalled(#[expect(dead_code, reason = "held until it is dropped")] Option<Connection>);
-
-impl Stalled {
-    #[expect(clippy::unnecessary_wraps, reason = "what `stall` returns")]
-    fn keep(connection: Connection) -> Result<Option<Self>> {
-        Ok(Some(Self(Some(connection))))
+        thread::spawn(move || connection.stay(self != Self::Idle));
+        Ok(None)
     }
 }
