@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    future, iter,
+    future,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -26,7 +26,7 @@ use tonic_health::pb::{
 
 use crate::{
     SERVICE,
-    connection::{self, Connection, NoConnection},
+    connection::{self, Connection, NoConnection, last_cause},
 };
 
 /// How long it may take to connect.
@@ -261,27 +261,10 @@ impl Drop for Pending {
 ///
 /// None that we know of: an address makes a URI.
 pub fn endpoint(address: SocketAddr) -> Result<Endpoint, transport::Error> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(connection::PING)
-        .keep_alive_timeout(connection::PING_TIMEOUT)
-        .tcp_keepalive(Some(connection::PROBE))
-        .tcp_keepalive_interval(Some(connection::PROBE_INTERVAL))
-        .tcp_keepalive_retries(Some(connection::PROBES)))
-}
-
-/// An error, what caused it, what caused that, and so on.
-pub(crate) fn causes<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |error| Error::source(*error))
-}
-
-/// The last cause is the one that says something.
-pub(crate) fn last_cause(error: &(dyn Error + 'static)) -> String {
-    let last = causes(error).last();
-    last.map(ToString::to_string).unwrap_or_default()
+        .tcp_nodelay(true);
+    Ok(connection::with_keepalive(endpoint))
 }
 
 fn reason(status: &Status) -> String {

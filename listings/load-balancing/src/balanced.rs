@@ -16,8 +16,8 @@ use tonic::{
 use tower::Service;
 
 use crate::{
-    backend::{Backend, Pending, State, causes, last_cause},
-    connection::Connection,
+    backend::{Backend, Pending, State},
+    connection::{Connection, causes, last_cause},
     policy::Policy,
 };
 

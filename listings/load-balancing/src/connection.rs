@@ -9,6 +9,7 @@ use std::{
     error::Error,
     fmt,
     io::{self, IoSlice},
+    iter,
     pin::Pin,
     sync::{
         Arc,
@@ -44,19 +45,19 @@ pub const PREFACE: Duration = Duration::from_secs(5);
 ///   probes are not, for [`UNACKNOWLEDGED`]. gRPC's rules do not count those.
 /// - by the calls, if the kernel at the other end is well and its process, or a proxy
 ///   in between, is not: see [`GIVEN_UP`].
-pub const PING: Duration = Duration::from_secs(5 * 60 + 10);
+const PING: Duration = Duration::from_secs(5 * 60 + 10);
 
 /// How long the answer to a ping may take.
-pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// When the kernel begins to probe an idle connection.
-pub const PROBE: Duration = Duration::from_secs(10);
+const PROBE: Duration = Duration::from_secs(10);
 
 /// How often it repeats a probe that was not acknowledged.
-pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many probes in a row may be lost.
-pub const PROBES: u32 = 3;
+const PROBES: u32 = 3;
 
 /// How long anything that was sent may stay unacknowledged: Linux's `TCP_USER_TIMEOUT`.
 /// Without it, the kernel sends again for a quarter of an hour.
@@ -367,6 +368,16 @@ impl Frames {
     }
 }
 
+/// An endpoint whose connections notice that the server has gone: by pings and probes.
+pub fn with_keepalive(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .http2_keep_alive_interval(PING)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .tcp_keepalive(Some(PROBE))
+        .tcp_keepalive_interval(Some(PROBE_INTERVAL))
+        .tcp_keepalive_retries(Some(PROBES))
+}
+
 /// Connects over TCP, as `endpoint` says, and so that a silent path is noticed.
 ///
 /// # Errors
@@ -397,11 +408,20 @@ impl fmt::Display for NoConnection {
 
 impl<E: Error + 'static> From<E> for NoConnection {
     fn from(error: E) -> Self {
-        // The last cause says "Connection refused", the first "transport error".
-        let mut last: &dyn Error = &error;
-        while let Some(cause) = last.source() {
-            last = cause;
-        }
-        Self(last.to_string())
+        Self(last_cause(&error))
     }
+}
+
+/// An error, what caused it, what caused that, and so on.
+pub fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |error| Error::source(*error))
+}
+
+/// The last cause is the one that says something: "Connection refused", and not
+/// "transport error".
+pub fn last_cause(error: &(dyn Error + 'static)) -> String {
+    let last = causes(error).last();
+    last.map(ToString::to_string).unwrap_or_default()
 }

@@ -31,13 +31,8 @@ impl Address {
             Self::Tcp(address) => format!("http://{address}"),
             Self::Unix(_) => self.to_string(),
         };
-        Ok(Endpoint::from_shared(uri)?
-            .connect_timeout(CONNECT)
-            .http2_keep_alive_interval(connection::PING)
-            .keep_alive_timeout(connection::PING_TIMEOUT)
-            .tcp_keepalive(Some(connection::PROBE))
-            .tcp_keepalive_interval(Some(connection::PROBE_INTERVAL))
-            .tcp_keepalive_retries(Some(connection::PROBES)))
+        let endpoint = Endpoint::from_shared(uri)?.connect_timeout(CONNECT);
+        Ok(connection::with_keepalive(endpoint))
     }
 
     /// Whether it is one of IPv6.

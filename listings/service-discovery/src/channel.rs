@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     error::Error,
-    iter,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -25,7 +24,7 @@ use tower::Service;
 use crate::{
     address::Address,
     backoff::Backoff,
-    connection::{Connection, NoConnection},
+    connection::{Connection, NoConnection, causes, last_cause},
     name::{Known, Name},
 };
 
@@ -413,18 +412,4 @@ impl Keeper {
         State::Failing(format!("{target}: {}", reasons.join(", ")))
     }
     // ANCHOR_END: state
-}
-
-/// An error, what caused it, what caused that, and so on.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |error| Error::source(*error))
-}
-
-/// The last cause is the one that says something: "Connection refused", and not
-/// "transport error".
-fn last_cause(error: &(dyn Error + 'static)) -> String {
-    causes(error)
-        .last()
-        .map(ToString::to_string)
-        .unwrap_or_default()
 }

@@ -5,13 +5,14 @@ use std::{env, time::Duration};
 
 use anyhow::{Context, bail};
 use streaming::{
+    call_limit::within_limit,
     escape::escape,
     pb::{
         AddUpRequest, GetPriceRequest, ListPricesRequest, ScanRequest,
         till_service_client::TillServiceClient,
     },
 };
-use tokio::{sync::mpsc, time};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
@@ -43,19 +44,6 @@ async fn main() -> anyhow::Result<()> {
             within_limit(scan(&mut client)).await
         }
     }
-}
-
-/// How long a call may take, with all its messages. tonic itself sets no limit.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
-
-/// Waits for the end of `call`, for [`CALL_LIMIT`] at most. To drop the call then
-/// cancels it.
-///
-/// `Endpoint::timeout` would not do: its timer stops at the response headers.
-async fn within_limit(call: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    time::timeout(CALL_LIMIT, call)
-        .await
-        .with_context(|| format!("the call was not over after {CALL_LIMIT:?}"))?
 }
 
 // ANCHOR: get_price

@@ -5,6 +5,7 @@ use std::{env, time::Duration};
 
 use anyhow::{Context, bail};
 use streaming::{
+    call_limit::within_limit,
     escape::escape,
     pb::{AddUpRequest, ScanRequest, ScanResponse, till_service_client::TillServiceClient},
 };
@@ -51,19 +52,6 @@ async fn main() -> anyhow::Result<()> {
             within_limit(deadline(&mut client)).await
         }
     }
-}
-
-/// How long a call may take, with all its messages. tonic itself sets no limit.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
-
-/// Waits for the end of `call`, for [`CALL_LIMIT`] at most. To drop the call then
-/// cancels it.
-///
-/// `Endpoint::timeout` would not do: its timer stops at the response headers.
-async fn within_limit(call: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    time::timeout(CALL_LIMIT, call)
-        .await
-        .with_context(|| format!("the call was not over after {CALL_LIMIT:?}"))?
 }
 
 // ANCHOR: open

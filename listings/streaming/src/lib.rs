@@ -15,6 +15,7 @@ use crate::pb::{
     till_service_server::{TillService, TillServiceServer},
 };
 
+pub mod call_limit;
 pub mod escape;
 pub mod incoming;
 pub mod shutdown;

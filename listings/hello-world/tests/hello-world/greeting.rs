@@ -17,14 +17,14 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 /// A server in this process, on a port that the system chose.
-struct Greeting {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<Result<(), tonic::transport::Error>>,
+pub struct Greeting {
+    pub address: SocketAddr,
+    pub stop: oneshot::Sender<()>,
+    pub server: JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
 impl Greeting {
-    async fn start() -> Result<Self, Box<dyn Error>> {
+    pub async fn start() -> Result<Self, Box<dyn Error>> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
@@ -44,7 +44,7 @@ impl Greeting {
             .await
     }
 
-    async fn greet(&self, name: &str) -> Result<String, Status> {
+    pub async fn greet(&self, name: &str) -> Result<String, Status> {
         let channel = self
             .channel()
             .await

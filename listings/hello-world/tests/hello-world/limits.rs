@@ -3,36 +3,31 @@
 
 use std::{error::Error, io};
 
-use hello_world::pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient};
-use hello_world::{DRAIN_TIMEOUT, MAX_REQUEST_BYTES, incoming::pause_on_errors, serve};
+use hello_world::{DRAIN_TIMEOUT, MAX_REQUEST_BYTES, incoming::pause_on_errors};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::oneshot,
+    net::TcpStream,
     time::{Duration, Instant},
 };
 use tokio_stream::StreamExt;
 use tonic::Code;
+
+use crate::greeting::Greeting;
 
 /// The clock is paused: it jumps to the next limit as soon as nothing else is left
 /// to do.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_stalls_cannot_hold_up_a_shutdown() -> Result<(), Box<dyn Error>> {
     for sent in ["", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(serve(listener, async {
-            stopped.await.ok();
-        }));
-        let mut client = TcpStream::connect(address).await?;
+        let greeting = Greeting::start().await?;
+        let mut client = TcpStream::connect(greeting.address).await?;
         client.write_all(sent.as_bytes()).await?;
         // The server speaks first once it has accepted the connection.
         client.read_u8().await?;
 
         let told = Instant::now();
-        stop.send(()).expect("the server runs");
-        server.await??;
+        greeting.stop.send(()).expect("the server runs");
+        greeting.server.await??;
         assert_eq!(
             told.elapsed().as_secs(),
             DRAIN_TIMEOUT.as_secs(),
@@ -69,12 +64,9 @@ async fn a_client_that_left_early_delays_no_other() {
 
 #[tokio::test]
 async fn a_request_over_the_limit_is_not_read() -> Result<(), Box<dyn Error>> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let uri = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(serve(listener, std::future::pending()));
-    let mut client = GreeterServiceClient::connect(uri).await?;
+    let greeting = Greeting::start().await?;
     let name = "x".repeat(MAX_REQUEST_BYTES);
-    let status = client.say_hello(SayHelloRequest { name }).await;
+    let status = greeting.greet(&name).await;
     let status = status.expect_err("the request is too large");
     assert_eq!(status.code(), Code::OutOfRange);
     Ok(())
