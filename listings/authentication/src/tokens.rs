@@ -100,7 +100,7 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// `UNAUTHENTICATED` if there will be none before somebody logs in again.
+    /// `UNAUTHENTICATED` if there will be none until the user logs in again.
     pub async fn renewed(&mut self) -> Result<(), Status> {
         self.current.changed().await.map_err(|_| log_in_again())
     }

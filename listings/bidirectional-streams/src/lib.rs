@@ -39,7 +39,7 @@ pub const MAX_SEATS: usize = 10_000;
 /// client until another one ends. tonic sets no limit by itself.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 100;
 
-/// How long each message, and the news that somebody has left, waits for a person
+/// How long each message, and the news that the other person has left, waits for one
 /// who does not read. The call of the person who sends the message ends then.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 

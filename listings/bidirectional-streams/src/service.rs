@@ -108,7 +108,7 @@ async fn attend(
 ///
 /// # Errors
 ///
-/// `RESOURCE_EXHAUSTED` if somebody has not read for [`PATIENCE`].
+/// `RESOURCE_EXHAUSTED` if the other person has not read for [`PATIENCE`].
 async fn pass_on(seat: &Seat, mut requests: Streaming<ChatRequest>) -> Result<(), Status> {
     let (here, there) = (&seat.place, &seat.place.opposite());
     if !seat.told {

@@ -3,8 +3,8 @@
 /// `text` with its control characters escaped, for instance as `\n` or `\u{1b}`.
 ///
 /// A terminal obeys control characters: a message with some in it could clear
-/// the screen, or print a line that looks like one of ours. Whatever can be
-/// printed stays as it is, in every script.
+/// the screen, or print a line that looks like one of ours. Printable characters
+/// of every script stay as they are.
 pub fn escape(text: &str) -> String {
     // `escape_debug` escapes quotes too, as a literal needs it. Here they are
     // harmless, and names have them.
