@@ -1,18 +1,24 @@
 //! Stopping a server: on which signal, and how long it may take.
 
-use std::{io, pin::Pin, process, time::Duration};
+use std::{io, pin::Pin, process, thread, time::Duration};
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-    time,
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
 };
+use tokio::{sync::oneshot, time};
 
-/// What a process that Ctrl-C ended reports to its shell: 128, and SIGINT's number.
+/// What a process reports to its shell when it ends without finishing: 128, and
+/// SIGINT's number.
 const INTERRUPTED: i32 = 130;
 
-/// Resolves at Ctrl-C, or when the system asks the process to end. A second
-/// signal ends the process at once.
+/// How long the process may take to end once its server has.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Resolves at Ctrl-C, or when the system asks the process to end.
+///
+/// After that the process ends at once if a second signal comes, or if it still
+/// runs a second after `limit`, which is how long the server may take to stop.
 ///
 /// The call itself installs the handlers. If the first poll of the future did
 /// it, as with `tokio::signal::ctrl_c`, a signal that came before it would kill
@@ -21,23 +27,25 @@ const INTERRUPTED: i32 = 130;
 /// # Errors
 ///
 /// Fails if the system refuses the handlers.
-pub fn signals() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut next = async move || {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    Ok(async move {
-        next().await;
-        // tokio never removes a handler, so without this task a second Ctrl-C
-        // would have no effect.
-        tokio::spawn(async move {
-            next().await;
+pub fn signals(limit: Duration) -> io::Result<impl Future<Output = ()>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let (first, shutdown) = oneshot::channel();
+    // A thread, because tokio looks at signals and timers between two tasks, and
+    // clients that flood the server can keep its threads busy for seconds.
+    thread::spawn(move || {
+        let mut signals = signals.forever();
+        signals.next();
+        first.send(()).ok();
+        thread::spawn(move || {
+            thread::sleep(limit + GRACE);
+            tracing::error!("ending the process: its threads are still busy");
             process::exit(INTERRUPTED);
         });
+        signals.next();
+        process::exit(INTERRUPTED);
+    });
+    Ok(async {
+        shutdown.await.ok();
     })
 }
 

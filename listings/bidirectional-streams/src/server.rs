@@ -3,7 +3,7 @@
 use std::env;
 
 use anyhow::Context;
-use bidirectional_streams::shutdown;
+use bidirectional_streams::{DRAIN_TIMEOUT, shutdown};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -15,7 +15,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals(DRAIN_TIMEOUT).context("cannot wait for Ctrl-C")?;
 
     // From here on a client may connect, and you may press Ctrl-C: the socket is
     // bound, and the kernel queues connections that arrive before `serve` runs.

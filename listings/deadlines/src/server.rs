@@ -5,8 +5,8 @@ use std::{env, time::Duration};
 
 use anyhow::Context;
 use deadlines::{
-    link::Link, malformed::repaired, pb::order_service_client::OrderServiceClient, program,
-    shutdown,
+    DRAIN_TIMEOUT, link::Link, malformed::repaired, pb::order_service_client::OrderServiceClient,
+    program, shutdown,
 };
 use tokio::net::TcpListener;
 use tonic::transport::Endpoint;
@@ -56,7 +56,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals(DRAIN_TIMEOUT).context("cannot wait for Ctrl-C")?;
 
     // From here on a client may connect, and you may press Ctrl-C: the socket is
     // bound, and the kernel queues connections that arrive before `serve` runs.

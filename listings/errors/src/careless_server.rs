@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(&address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals(DRAIN_TIMEOUT).context("cannot wait for Ctrl-C")?;
     println!("listening on {}", listener.local_addr()?);
 
     let server = Server::builder().add_service(PersonServiceServer::new(Careless { people }));

@@ -4,7 +4,7 @@
 use std::{env, fs};
 
 use anyhow::Context;
-use interceptors::{callers::Callers, program, shutdown};
+use interceptors::{DRAIN_TIMEOUT, callers::Callers, program, shutdown};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals(DRAIN_TIMEOUT).context("cannot wait for Ctrl-C")?;
 
     // From here on a client may connect, and you may press Ctrl-C: the socket is
     // bound, and the kernel queues connections that arrive before `serve` runs.

@@ -4,7 +4,7 @@
 use std::{env, time::Duration};
 
 use anyhow::Context;
-use load_balancing::{greeter::Greeter, program, shutdown};
+use load_balancing::{DRAIN_TIMEOUT, FAREWELL, greeter::Greeter, program, shutdown};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -21,7 +21,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals(FAREWELL + DRAIN_TIMEOUT).context("cannot wait for Ctrl-C")?;
     let here = listener.local_addr()?.to_string();
 
     // From here on a client may connect, and you may press Ctrl-C: the socket is

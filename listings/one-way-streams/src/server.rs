@@ -6,6 +6,7 @@ use std::{env, time::Duration};
 
 use anyhow::Context;
 use one_way_streams::{
+    DRAIN_TIMEOUT,
     mailboxes::{Limits, MAX_IDLE, MAX_MESSAGES},
     shutdown,
 };
@@ -29,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(&address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals(DRAIN_TIMEOUT).context("cannot wait for Ctrl-C")?;
     println!("listening on {}", listener.local_addr()?);
 
     one_way_streams::serve(listener, limits, shutdown).await?;

@@ -23,12 +23,13 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use indexmap::IndexSet;
 use service_discovery::{
-    FAREWELL,
+    DRAIN_TIMEOUT, FAREWELL,
     address::Address,
     channel::Balanced,
     greeter::Greeter,
     name::{Known, Name},
     pb::{SayHelloRequest, greeter_service_client::GreeterServiceClient},
+    registry::LEASE,
     registry::{Registration, Registry, memory::Memory},
     resolve,
     retry::retried,
@@ -440,7 +441,7 @@ async fn serve(registry: &str) -> Result<()> {
     else {
         bail!("`{registry}` is no registry");
     };
-    let shutdown = shutdown::signals()?;
+    let shutdown = shutdown::signals(LEASE + FAREWELL + DRAIN_TIMEOUT)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     println!("{address}");

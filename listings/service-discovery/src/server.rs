@@ -6,9 +6,10 @@ use std::{env, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Error, bail};
 use service_discovery::{
-    FAREWELL,
+    DRAIN_TIMEOUT, FAREWELL,
     greeter::Greeter,
     listen, program,
+    registry::LEASE,
     registry::Registration,
     resolve, shutdown,
     target::{Target, announced},
@@ -30,7 +31,8 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
+    let shutdown =
+        shutdown::signals(LEASE + FAREWELL + DRAIN_TIMEOUT).context("cannot wait for Ctrl-C")?;
     let bound = listener.local_addr()?;
     let here = announced(bound, args.get(2).copied()).map_err(Error::msg)?;
 
@@ -73,7 +75,7 @@ fn register(registry: &str, here: SocketAddr) -> anyhow::Result<Registration> {
 async fn serve_unix(path: &str) -> anyhow::Result<()> {
     let (listener, _socket) =
         listen::unix(Path::new(path)).with_context(|| format!("cannot listen at {path}"))?;
-    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals(DRAIN_TIMEOUT).context("cannot wait for Ctrl-C")?;
     println!("listening on unix:{path}");
 
     let here = format!("unix:{path}");

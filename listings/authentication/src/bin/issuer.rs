@@ -9,6 +9,7 @@ use std::{env, io, path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, ensure};
 use authentication::{
+    DRAIN_TIMEOUT,
     issuer::{self, Issuer, Settings},
     program, secrets, shutdown,
 };
@@ -48,7 +49,7 @@ async fn main() -> anyhow::Result<()> {
         services: vec![secret("teller", "secret")?],
         people: vec![secret("jack", "password")?, secret("李雷", "password")?],
     })?);
-    let shutdown = shutdown::signals().context("cannot wait for Ctrl-C")?;
+    let shutdown = shutdown::signals(DRAIN_TIMEOUT).context("cannot wait for Ctrl-C")?;
     println!("listening on {address}");
 
     let commanded = Arc::clone(&issuer);
