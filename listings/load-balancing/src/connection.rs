@@ -29,9 +29,11 @@ use tokio::{
 use tonic::{
     body::Body,
     codegen::http,
-    transport::{self, Channel, Endpoint},
+    transport::{self, Endpoint},
 };
 use tower::{ServiceExt, service_fn};
+
+use crate::malformed::{Repaired, repaired};
 
 /// How long a server may take, once it has accepted, until it has spoken HTTP/2.
 pub const PREFACE: Duration = Duration::from_secs(5);
@@ -75,7 +77,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// has ended, all calls through it fail, and its owner decides what comes next.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    channel: Channel,
+    channel: Repaired,
     shared: Arc<Shared>,
     since: Instant,
 }
@@ -122,7 +124,7 @@ impl Connection {
             let stream = stream.take();
             async move { stream.ok_or_else(|| io::Error::other("the connection has ended")) }
         });
-        let channel = endpoint.connect_with_connector(once).await?;
+        let channel = repaired(endpoint.connect_with_connector(once).await?);
         let mut phase = shared.phase.subscribe();
         let spoken = phase.wait_for(|phase| *phase != Phase::Silent);
         match time::timeout(PREFACE, spoken).await {
@@ -164,7 +166,7 @@ impl Connection {
     }
 
     /// What a client that is not balanced calls through, such as that of a health check.
-    pub fn channel(&self) -> Channel {
+    pub fn channel(&self) -> Repaired {
         self.channel.clone()
     }
 

@@ -19,6 +19,7 @@ pub mod escape;
 pub mod greeter;
 pub mod health;
 pub mod incoming;
+pub mod malformed;
 pub mod policy;
 pub mod program;
 pub mod shutdown;

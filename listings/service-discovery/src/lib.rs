@@ -17,6 +17,7 @@ pub mod escape;
 pub mod greeter;
 pub mod incoming;
 pub mod listen;
+pub mod malformed;
 pub mod name;
 pub mod program;
 pub mod registry;

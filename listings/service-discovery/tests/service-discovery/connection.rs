@@ -1,24 +1,34 @@
 //! When a connection is ready, and when it has ended. Both ends are in this process, and
 //! the clock stands still until everybody waits for it.
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use anyhow::Result;
 use service_discovery::{
     address::Address,
     connection::{Connection, PREFACE},
-    pb::{SayHelloRequest, SayHelloResponse},
+    pb::{SayHelloRequest, SayHelloResponse, greeter_service_client::GreeterServiceClient},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     time::{self, Instant, timeout},
 };
 use tonic::{
-    Request, Response, Status,
+    Code, Request, Response, Status,
     body::Body,
     client::Grpc,
-    codegen::http::{self, uri::PathAndQuery},
-    transport::Endpoint,
+    codegen::{
+        Service,
+        http::{self, HeaderValue, uri::PathAndQuery},
+    },
+    server::NamedService,
+    transport::{Endpoint, Server},
 };
 
 /// Of a server: its preface, that it has read ours, and that it ends.
@@ -231,5 +241,55 @@ async fn what_is_sent_arrives() -> Result<()> {
         )
         .await?;
     assert_eq!(response.into_inner().message, "Hello, 李雷! This is 世界.");
+    Ok(())
+}
+
+/// Ends each call with details that are not base64.
+#[derive(Clone)]
+struct Malformed;
+
+impl NamedService for Malformed {
+    const NAME: &'static str = "hello.v1.GreeterService";
+}
+
+impl Service<http::Request<Body>> for Malformed {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+        let mut response = Status::not_found("nobody here").into_http();
+        let details = HeaderValue::from_static("!!!");
+        let headers = response.headers_mut();
+        headers.insert("grpc-status-details-bin", details);
+        ready(Ok(response))
+    }
+}
+
+/// Without `malformed`, tonic 0.14.9 panics at them.
+#[tokio::test]
+async fn malformed_details_do_not_panic() -> Result<()> {
+    let (client, server) = duplex(64 * 1024);
+    let incoming = tokio_stream::once(io::Result::Ok(server));
+    tokio::spawn(
+        Server::builder()
+            .add_service(Malformed)
+            .serve_with_incoming(incoming),
+    );
+    let connection = Connection::open(&endpoint()?, client).await;
+    let connection = connection.expect("it speaks HTTP/2");
+    let mut greeter = GreeterServiceClient::new(connection.channel());
+    let request = SayHelloRequest {
+        name: "Jack".to_owned(),
+    };
+    let status = greeter.say_hello(request).await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::NotFound, "nobody here")
+    );
     Ok(())
 }
