@@ -48,8 +48,9 @@ pub const AUDIENCE: &str = "https://accounts.example.com";
 pub const MAX_REQUEST_BYTES: usize = 4096;
 
 /// How many calls may be open on one connection. Further ones wait in the client.
-/// Together with `MAX_REQUEST_BYTES` this limits the memory that one connection
-/// can take; tonic sets no limit.
+/// Together with `MAX_REQUEST_BYTES`, and the 16 KiB that hyper allows a call's
+/// headers, this limits the memory that one connection can take. By default the
+/// number of calls is not limited.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
 /// How long the open calls may take to end once the server is told to stop.

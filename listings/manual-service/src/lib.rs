@@ -39,8 +39,9 @@ pub const MAX_NAME_CHARS: usize = 64;
 pub const MAX_REQUEST_BYTES: usize = 1024;
 
 /// How many calls may be open on one connection. Further ones wait in the client.
-/// Together with `MAX_REQUEST_BYTES` this limits the memory that one connection
-/// can take; tonic sets no limit.
+/// Together with `MAX_REQUEST_BYTES`, and the 16 KiB that hyper allows a call's
+/// headers, this limits the memory that one connection can take. By default the
+/// number of calls is not limited.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
 /// How long one call may take until its response begins. A client that stalls
