@@ -479,9 +479,6 @@ fn second_signal_ends_every_server_at_once() -> Result {
 /// signals and timers seconds late. All servers have the same `shutdown.rs`, so one is enough.
 #[harness::test]
 fn flooded_server_stops_within_its_limit_and_at_the_second_signal() -> Result {
-    /// How long a process may take to be ended on a busy machine.
-    const SLACK: Duration = Duration::from_secs(1);
-
     let server = &SERVERS[0];
     let listing = Listing::build(server.listing)?;
     let flooded = || -> Result<Process> {
@@ -500,11 +497,9 @@ fn flooded_server_stops_within_its_limit_and_at_the_second_signal() -> Result {
     let told = Instant::now();
     process.wait()?;
     let took = told.elapsed();
-    // The process has one second to end after its server.
-    ensure!(
-        took < DRAIN_TIMEOUT + Duration::from_secs(1) + SLACK,
-        "one signal: {took:?}"
-    );
+    // Its limit is six seconds: one for the process to end after its server. The rest is for a
+    // machine that has other tests to run.
+    ensure!(took < 2 * DRAIN_TIMEOUT, "one signal: {took:?}");
 
     let mut process = flooded()?;
     thread::sleep(Duration::from_millis(500));
@@ -513,7 +508,7 @@ fn flooded_server_stops_within_its_limit_and_at_the_second_signal() -> Result {
     let output = process.wait()?;
     let took = told.elapsed();
     ensure!(
-        output.code == 130 && took < SLACK,
+        output.code == 130 && took < DRAIN_TIMEOUT,
         "two signals: {} after {took:?}",
         output.code
     );
