@@ -493,7 +493,7 @@ fn flooded_server_stops_within_its_limit_and_at_the_second_signal() -> Result {
         Ok(process)
     };
 
-    let mut process = flooded()?;
+    let process = flooded()?;
     let told = Instant::now();
     process.wait()?;
     let took = told.elapsed();
