@@ -8,6 +8,7 @@
 //!   slug marked; folded, except on a chapter's first page.
 //! - `{{listing hello-world}}` becomes the whole listing, file by file, folded; without a folder
 //!   that another page shows by `{{listing hello-world tests}}`.
+//! - Comments that are for authors, `ignore`, `proof` and `asserted`, are left out.
 
 mod figure;
 mod ids;
@@ -23,6 +24,7 @@ use crate::{
     Book, Problem,
     markdown::{Directive, line_at},
     page::Page,
+    rules::asserted,
 };
 
 /// A page for mdBook.
@@ -51,6 +53,7 @@ pub fn render(book: &Book, page: &Page) -> Rendered {
             Err(message) => problems.push(Problem::new(&page.file, block.line, message)),
         }
     }
+    edits.extend(asserted::lines_of_comments(&page.text).map(|line| (line, String::new())));
     for include in page.unfenced_includes() {
         if let Err(message) = include::check_unfenced(book, page, include) {
             let line = line_at(&page.text, include.range.start);

@@ -1,6 +1,6 @@
 //! A statement that names the test behind it names one that exists.
 
-use std::sync::LazyLock;
+use std::{ops::Range, sync::LazyLock};
 
 use regex::Regex;
 
@@ -10,6 +10,15 @@ use crate::{Problem, markdown::line_at, workspace::read};
 static COMMENT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"<!--\s*asserted:\s*(.*?)\s*-->").expect("the pattern is a constant")
 });
+
+/// The lines of such comments in `text`: they are for authors, and left out of the book.
+pub fn lines_of_comments(text: &str) -> impl Iterator<Item = Range<usize>> {
+    COMMENT.find_iter(text).map(|comment| {
+        let start = text[..comment.start()].rfind('\n').map_or(0, |it| it + 1);
+        let end = text[comment.end()..].find('\n');
+        start..end.map_or(text.len(), |it| comment.end() + it + 1)
+    })
+}
 
 /// The test in each comment `<!-- asserted: FILE TEST -->` exists.
 pub const RULE: Rule = Rule::new(
@@ -55,7 +64,8 @@ fn has_test(text: &str, name: &str) -> bool {
     };
     let above = lines[..at].iter().rev();
     above
-        .take_while(|line| !line.is_empty() && **line != "}")
+        .map(|line| line.trim_start())
+        .take_while(|line| !line.is_empty() && *line != "}")
         .any(|line| line.starts_with("#[") && line.contains("test"))
 }
 
