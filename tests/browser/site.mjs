@@ -17,14 +17,17 @@ const axe = require.resolve('axe-core/axe.min.js');
 const THEMES = ['light', 'rust', 'coal', 'navy', 'ayu'];
 const WIDE = { width: 1280, height: 900 };
 const NARROW = { width: 390, height: 900 };
-// Those of axe-core's rules that look at colours.
-const COLOURS = ['color-contrast', 'link-in-text-block'];
+// Those of axe-core's rules that look at colours, and all others.
+const COLOURS = { runOnly: ['color-contrast', 'link-in-text-block'] };
+const OTHERS = { rules: Object.fromEntries(COLOURS.runOnly.map((rule) => [rule, { enabled: false }])) };
 const SIDEBAR = 'button[aria-controls="mdbook-sidebar"]';
 
 const { base, close } = await serve(site);
 const browser = await chromium.launch({ executablePath, args });
 
 let faults = 0;
+// The kinds of text that were judged in each theme.
+const judged = Object.fromEntries(THEMES.map((theme) => [theme, new Set()]));
 let heaviest = { bytes: 0 };
 const wrong = (place, what) => {
   faults += 1;
@@ -104,7 +107,7 @@ async function newReader(theme) {
 }
 
 // Of axe-core's rules, those on colours depend on the theme, and some of the others on the width. So
-// all of them judge the page narrow and wide, and those on colours each theme.
+// the others judge the page narrow and wide, and those on colours each theme.
 async function look(reader, name) {
   const script = '**/reader-*.js';
   await reader.page.route(script, (route) => setTimeout(() => route.continue(), 100));
@@ -113,7 +116,7 @@ async function look(reader, name) {
   await isSteady(page, reader.place);
   await fits(page, reader.place);
   await isLight(page, reader.place);
-  await judge(reader, name, THEMES[0], NARROW);
+  await judge(reader, name, THEMES[0], NARROW, OTHERS);
 
   await reader.open(name, `${WIDE.width} px`);
   for (const theme of THEMES) {
@@ -121,7 +124,8 @@ async function look(reader, name) {
     reader.place = `${name} (${theme}, ${WIDE.width} px)`;
     await isShown(page, reader.place, theme);
     await fits(page, reader.place);
-    await judge(reader, name, theme, WIDE, theme === THEMES[0] ? undefined : COLOURS);
+    if (theme === THEMES[0]) await judge(reader, name, theme, WIDE, OTHERS);
+    await judgeColours(reader, name, theme);
   }
   // A window that is made narrow keeps its sidebar; one that was opened so has none. It is taken
   // away without mdBook's transition, which a page behind another never ends.
@@ -188,32 +192,76 @@ async function isLight(page, place) {
   if (sizes.length < 10 || bytes >= budget(place)) wrong(place, `${bytes} bytes in ${sizes.length} answers`);
 }
 
+// The colours of a text follow from the tags, classes and styles of the elements around it. Texts with
+// the same ones look alike on every page, so the first of each kind is judged in each theme.
+async function judgeColours(reader, name, theme) {
+  const kinds = (await kindsOfText(reader.page)).filter((kind) => !judged[theme].has(kind));
+  if (kinds.length === 0) return;
+  for (const kind of kinds) judged[theme].add(kind);
+  await judge(reader, name, theme, WIDE, COLOURS, kinds);
+}
+
+// The kinds of text on the page. `window.texts` has the first element of each.
+async function kindsOfText(page) {
+  await unfoldAll(page);
+  return page.evaluate(() => {
+    const kinds = new Map();
+    const kindOf = (element) => {
+      if (element === null) return '';
+      if (!kinds.has(element)) {
+        const { tagName, classList, parentElement } = element;
+        const own = [tagName, ...[...classList].sort(), element.getAttribute('style') ?? ''].join('.');
+        kinds.set(element, `${kindOf(parentElement)} ${own}`);
+      }
+      return kinds.get(element);
+    };
+    const hasText = (element) => [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim() !== '');
+    window.texts = {};
+    for (const element of document.body.querySelectorAll('*')) {
+      if (hasText(element)) window.texts[kindOf(element)] ??= element;
+    }
+    return Object.keys(window.texts);
+  });
+}
+
 // Chromium now and then computes the style of a few elements before the theme is on, and keeps it:
 // what axe-core finds counts if it is there on a second visit, too.
-async function judge(reader, name, theme, viewport, rules) {
+async function judge(reader, name, theme, viewport, rules, kinds) {
   const { place } = reader;
-  let violations = await violationsOf(reader.page, rules);
+  let violations = await violationsOf(reader.page, rules, kinds);
   if (violations.length > 0) {
     const page = await reader.open(name, 'once more', viewport);
     await choose(page, theme);
-    violations = await violationsOf(page, rules);
+    if (kinds) await kindsOfText(page);
+    violations = await violationsOf(page, rules, kinds);
   }
   for (const { id, nodes } of violations) {
     wrong(place, `axe: ${id}, ${nodes.length} times, first in ${nodes[0].target}: ${nodes[0].failureSummary.split('\n')[1]}`);
   }
 }
 
-async function violationsOf(page, rules) {
-  // axe judges what can be seen: folded files are unfolded for it.
+// axe judges what can be seen: folded files are unfolded for it.
+async function unfoldAll(page) {
   await page.evaluate(() => document.querySelectorAll('details').forEach((file) => (file.open = true)));
+}
+
+// What axe-core finds: in the texts of these kinds, or on the whole page.
+async function violationsOf(page, rules, kinds) {
+  await unfoldAll(page);
   // The theme makes what scrolls focusable, when it has been laid out: in a page
   // behind another that takes a while, and if it never does, axe says so.
   await page
     .waitForFunction(() => [...document.querySelectorAll('pre code')].every((code) => code.scrollWidth <= code.clientWidth || code.tabIndex === 0), null, { polling: 100, timeout: 30_000 })
     .catch(() => {});
   if (!(await page.evaluate(() => 'axe' in window))) await page.addScriptTag({ path: axe });
-  const { violations } = await page.evaluate((rules) => axe.run({ resultTypes: ['violations'], ...(rules && { runOnly: rules }) }), rules);
-  return violations;
+  return page.evaluate(
+    async ({ rules, kinds }) => {
+      const context = kinds ? { include: kinds.map((kind) => window.texts[kind]).filter(Boolean) } : document;
+      const { violations } = await axe.run(context, { resultTypes: ['violations'], ...rules });
+      return violations;
+    },
+    { rules, kinds },
+  );
 }
 
 // The copy button of a terminal gives its commands, and nothing else.
