@@ -1,6 +1,6 @@
 //! The chapter `hello-world`, as its reader runs it: real programs, real sockets.
 
-use std::net::TcpListener as StdListener;
+use std::{net::TcpListener as StdListener, time::Duration};
 
 use anyhow::{Context, ensure};
 use book::workspace::read;
@@ -8,14 +8,20 @@ use bytes::Bytes;
 use harness::{Listing, Result, Server, start_server, workspace};
 use hello_world::pb::{
     SayHelloRequest, SayHelloResponse, greeter_service_client::GreeterServiceClient,
+    greeter_service_server::GreeterServiceServer,
 };
 use prost::Message;
 use stage::process::Process;
-use tokio::{net::TcpStream, sync::watch, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{oneshot, watch},
+    task::JoinSet,
+    time,
+};
 use tonic::{
     Code, Request, Status,
     client::Grpc,
-    transport::{Channel, Endpoint},
+    transport::{self, Channel, Endpoint, server::TcpIncoming},
 };
 use tonic_prost::ProstCodec;
 
@@ -360,4 +366,36 @@ fn say_hello(server: &Server) -> Result<http::Request<()>> {
         .header("content-type", "application/grpc")
         .header("te", "trailers");
     Ok(request.body(())?)
+}
+
+/// tonic 0.14.9. When this test fails, a limit on the drain may no longer be needed.
+#[harness::test(paused)]
+async fn tonic_waits_for_a_silent_connection_for_ever() -> Result {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = transport::Server::builder()
+        .add_service(GreeterServiceServer::new(hello_world::Greeter))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), async {
+            stopped.await.ok();
+        });
+    let mut server = tokio::spawn(server);
+
+    let silent = TcpStream::connect(address).await?;
+    // Connections are accepted in turn, so the silent one has been.
+    let channel = Endpoint::from_shared(format!("http://{address}"))?
+        .connect()
+        .await?;
+    GreeterServiceClient::new(channel)
+        .say_hello(SayHelloRequest {
+            name: "李雷".to_owned(),
+        })
+        .await?;
+
+    stop.send(()).ok();
+    let day = Duration::from_secs(24 * 60 * 60);
+    ensure!(time::timeout(day, &mut server).await.is_err());
+    drop(silent);
+    time::timeout(day, server).await???;
+    Ok(())
 }

@@ -12,13 +12,14 @@ use tokio::{sync::oneshot, time};
 /// SIGINT's number.
 const INTERRUPTED: i32 = 130;
 
-/// How long the process may take to end once its server has.
+/// How long the process may take to end once its server has stopped.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Resolves at Ctrl-C, or when the system asks the process to end.
 ///
 /// After that the process ends at once if a second signal comes, or if it still
-/// runs a second after `limit`, which is how long the server may take to stop.
+/// runs a second after `limit`. That is how long the server may take to stop: what
+/// [`drain`] is given, and whatever `main` does before it drains.
 ///
 /// The call itself installs the handlers. If the first poll of the future did
 /// it, as with `tokio::signal::ctrl_c`, a signal that came before it would kill
@@ -38,7 +39,7 @@ pub fn signals(limit: Duration) -> io::Result<impl Future<Output = ()>> {
         first.send(()).ok();
         thread::spawn(move || {
             thread::sleep(limit + GRACE);
-            tracing::error!("ending the process: its threads are still busy");
+            tracing::error!(?limit, "exiting: the process still runs after its drain");
             process::exit(INTERRUPTED);
         });
         signals.next();
