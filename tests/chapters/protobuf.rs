@@ -50,6 +50,7 @@ fields! {
     "oneof source" => source: Option<Source> = None;
     "google.protobuf.Timestamp created_at" => created_at: Option<Timestamp> = None;
     "google.protobuf.Duration cooking_time" => cooking_time: Option<Duration> = None;
+    "repeated uint32 votes" => votes: Vec<u32> = Vec::new();
     "string type" => r#type: String = String::new();
 }
 
@@ -98,6 +99,7 @@ fn odd_names_and_wrappers_are_generated_as_told() -> Result {
                  string createdAt = 5; string match = 6;\n\
                  google.protobuf.Empty empty = 7; google.protobuf.StringValue wrapped = 8;\n\
                  int32 whole = 9; sint32 signed = 10; sfixed32 fixed = 11;\n\
+                 Odd inner = 12;\n\
                  }\n";
     fs::write(dir.path().join("odd.proto"), proto)?;
     let contracts = protox::compile(["odd.proto"], [dir.path()])?;
@@ -116,6 +118,7 @@ fn odd_names_and_wrappers_are_generated_as_told() -> Result {
         "pub r#match:",
         "pub empty: ::core::option::Option<()>",
         "pub wrapped: ::core::option::Option<::prost::alloc::string::String>",
+        "pub inner: ::core::option::Option<::prost::alloc::boxed::Box<Odd>>",
         "pub whole: i32",
         "pub signed: i32",
         "pub fixed: i32",

@@ -11,47 +11,55 @@ use protobuf::pb::kitchen::{
 };
 
 fn main() {
-    show("title: empty", |it| it.title = String::new());
-    show("title: 汤", |it| it.title = "汤".to_owned());
-    show("photo: 3 bytes", |it| it.photo = vec![1, 2, 3]);
-    show("vegetarian: true", |it| it.vegetarian = true);
-    show("servings: 0", |it| it.servings = 0);
-    show("servings: 4", |it| it.servings = 4);
-    show("servings: 300", |it| it.servings = 300);
-    show("price_difference: -1", |it| it.price_difference = -1);
-    show("rating: 4.5", |it| it.rating = 4.5);
-    show("oven: None", |it| it.oven = None);
-    show("oven: Some(0)", |it| it.oven = Some(0));
-    show("steps: mix, bake", |it| {
-        it.steps = vec!["mix".to_owned(), "bake".to_owned()];
+    show("title: empty", |recipe| recipe.title = String::new());
+    show("title: 汤", |recipe| recipe.title = "汤".to_owned());
+    show("photo: 3 bytes", |recipe| recipe.photo = vec![1, 2, 3]);
+    show("vegetarian: true", |recipe| recipe.vegetarian = true);
+    show("servings: 0", |recipe| recipe.servings = 0);
+    show("servings: 4", |recipe| recipe.servings = 4);
+    show("servings: 300", |recipe| recipe.servings = 300);
+    show("price_difference: -1", |recipe| {
+        recipe.price_difference = -1
     });
-    show("ingredients: 1 egg", |it| {
+    show("rating: 4.5", |recipe| recipe.rating = 4.5);
+    show("oven: None", |recipe| recipe.oven = None);
+    show("oven: Some(0)", |recipe| recipe.oven = Some(0));
+    show("steps: mix, bake", |recipe| {
+        recipe.steps = vec!["mix".to_owned(), "bake".to_owned()];
+    });
+    show("ingredients: 1 egg", |recipe| {
         let one = Amount {
             value: 1.0,
             unit: Unit::Piece.into(),
         };
-        it.ingredients.insert("egg".to_owned(), one);
+        recipe.ingredients.insert("egg".to_owned(), one);
     });
-    show("course: Dessert", |it| it.set_course(Course::Dessert));
-    show("author: no name", |it| it.author = Some(Author::default()));
-    show("source: Book, empty", |it| {
-        it.source = Some(Source::Book(String::new()));
+    show("course: Dessert", |recipe| {
+        recipe.set_course(Course::Dessert)
     });
-    show("created_at: 60 s", |it| {
-        it.created_at = Some(Timestamp {
+    show("author: no name", |recipe| {
+        recipe.author = Some(Author::default())
+    });
+    show("source: Book, empty", |recipe| {
+        recipe.source = Some(Source::Book(String::new()));
+    });
+    show("created_at: 60 s", |recipe| {
+        recipe.created_at = Some(Timestamp {
             seconds: 60,
             nanos: 0,
         });
     });
-    show("cooking_time: 1 h", |it| {
-        it.cooking_time = Some(Duration {
+    show("cooking_time: 1 h", |recipe| {
+        recipe.cooking_time = Some(Duration {
             seconds: 3600,
             nanos: 0,
         });
     });
-    show("type: a", |it| it.r#type = "a".to_owned());
+    show("votes: 5, 4, 5", |recipe| recipe.votes = vec![5, 4, 5]);
+    show("type: a", |recipe| recipe.r#type = "a".to_owned());
 }
 
+// ANCHOR: show
 /// Prints the bytes of a recipe that has this field only.
 fn show(field: &str, set: impl FnOnce(&mut Recipe)) {
     let mut recipe = Recipe::default();
@@ -65,3 +73,4 @@ fn show(field: &str, set: impl FnOnce(&mut Recipe)) {
     };
     println!("{field:<22}{hex}");
 }
+// ANCHOR_END: show

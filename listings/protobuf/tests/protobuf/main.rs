@@ -2,6 +2,8 @@
 
 mod exercises;
 
+use std::time::SystemTime;
+
 use prost::{DecodeError, Message};
 use protobuf::pb::kitchen::{
     measure::v1::{Amount, Unit},
@@ -78,6 +80,18 @@ fn prost_drops_fields_that_it_does_not_know() -> Result<(), DecodeError> {
 }
 // ANCHOR_END: unknown_fields
 
+#[test]
+fn a_new_member_of_a_oneof_arrives_as_none_and_is_lost() -> Result<(), DecodeError> {
+    let recipe = Recipe {
+        source: Some(Source::Url("https://example.org".to_owned())),
+        ..Recipe::default()
+    };
+    let old = OldRecipe::decode(&recipe.encode_to_vec()[..])?;
+    assert_eq!(old.source, None);
+    assert!(old.encode_to_vec().is_empty());
+    Ok(())
+}
+
 // ANCHOR: unknown_value
 #[test]
 fn an_unknown_enum_value_stays_a_number() -> Result<(), DecodeError> {
@@ -117,4 +131,34 @@ fn bytes_do_not_say_of_which_type_they_are() {
     };
     let recipe = OldRecipe::decode(&author.encode_to_vec()[..]);
     assert_eq!(recipe.map(|it| it.title), Ok("Soup".to_owned()));
+}
+
+#[test]
+fn messages_may_be_nested_a_hundred_deep() {
+    // A group of unknown fields: a start and an end for each level.
+    let nested = |depth: usize| [[0x9b, 0x06].repeat(depth), [0x9c, 0x06].repeat(depth)].concat();
+    assert!(Recipe::decode(&nested(100)[..]).is_ok());
+    assert!(Recipe::decode(&nested(101)[..]).is_err());
+}
+
+/// prost-types 0.14.6, where overflow is checked, as in debug builds. When this test
+/// fails, the page need no longer warn.
+#[cfg(debug_assertions)]
+#[test]
+#[should_panic(expected = "overflow")]
+fn the_most_negative_duration_panics() {
+    let longest = prost_types::Duration {
+        seconds: i64::MIN,
+        nanos: 0,
+    };
+    let _ = std::time::Duration::try_from(longest);
+}
+
+#[test]
+fn conversions_do_not_check_the_range_of_the_specification() {
+    let year_10000 = prost_types::Timestamp {
+        seconds: 253_402_300_800,
+        nanos: 0,
+    };
+    assert!(SystemTime::try_from(year_10000).is_ok());
 }
