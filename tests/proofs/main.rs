@@ -8,6 +8,7 @@ mod mdbook;
 mod protos;
 mod site;
 mod snippets;
+mod typed;
 
 use std::{
     fmt::Display,
@@ -73,6 +74,7 @@ fn all_tests() -> Result<Vec<NamedTest>> {
         tests.extend(tests_of_listing(slug)?);
     }
     tests.extend(snippets::tests(&book)?);
+    tests.extend(typed::tests(&book));
     tests.extend(listings::faults());
     tests.extend(protos::tests());
     Ok(tests)

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
-use crate::workspace::{Workspace, read};
+use crate::{
+    markdown::directives,
+    workspace::{Workspace, read},
+};
 
 /// What `Cargo.lock` holds, and the oldest Rust that the book is for.
 #[derive(Debug)]
@@ -48,6 +51,22 @@ impl Versions {
             packages,
             rust: rust.to_owned(),
         })
+    }
+
+    /// `text` with the versions that it asks for, as in `{{version tonic}}`.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Self::of`] does.
+    pub fn fill_in(&self, text: &str) -> Result<String> {
+        let (mut filled, mut done) = (String::new(), 0);
+        for directive in directives(text).filter(|it| it.name == "version") {
+            filled.push_str(&text[done..directive.range.start]);
+            filled.push_str(self.of(&directive.subject)?);
+            done = directive.range.end;
+        }
+        filled.push_str(&text[done..]);
+        Ok(filled)
     }
 
     /// The version of `name`: a crate's, or `rust` for the oldest Rust.

@@ -22,7 +22,7 @@ pub fn figure(
     ids: &mut HashMap<String, usize>,
 ) -> Result<Option<String>, String> {
     let Some(include) = block.include() else {
-        return Ok(None);
+        return typed_file(book, block);
     };
     if block.body.trim() != &block.body[include.range.clone()] {
         return Err("a block that includes a file holds the include and nothing else".to_owned());
@@ -73,6 +73,26 @@ pub fn figure(
         "<figure class=\"{class}\" id=\"{id}\">\n<figcaption>{caption}</figcaption>\n\n```{}\n{}\n```\n\n</figure>\n",
         fence.join(","),
         block.body.trim()
+    )))
+}
+
+/// The figure for a file that the reader types, as the note above says: `type: src/lib.rs`.
+fn typed_file(book: &Book, block: &Block) -> Result<Option<String>, String> {
+    let Some(file) = block.note("type") else {
+        return Ok(None);
+    };
+    if file.starts_with("terminal ") {
+        return Ok(None);
+    }
+    let body = book.versions.fill_in(&block.body);
+    let body = body.map_err(|error| format!("{error:#}"))?;
+    let mut fence = vec![block.language.clone()];
+    fence.extend(block.tags.clone());
+    Ok(Some(format!(
+        "<figure class=\"listing\">\n<figcaption>{}</figcaption>\n\n```{}\n{}```\n\n</figure>\n",
+        with_line_breaks(file),
+        fence.join(","),
+        body
     )))
 }
 
