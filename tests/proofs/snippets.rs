@@ -73,7 +73,11 @@ fn snippet(place: &str, block: &Block, error: &str, body: &str) -> String {
     for line in error.lines() {
         head.push_str(&format!("\n//@ {line}"));
     }
-    let body = if body.contains("fn main") {
+    let body = if block.note("type").is_some() && body.contains("use greeter::") {
+        // A program that the reader types uses a library that they typed before. It has the
+        // contract of Hello World.
+        format!("extern crate hello_world as greeter;\n{body}")
+    } else if body.contains("fn main") {
         body.to_owned()
     } else if block.include().is_some() {
         // A file of a library.

@@ -105,13 +105,10 @@ impl Reader {
         })
     }
 
-    /// Types a file, without the lines that the page hides.
-    fn write(&mut self, file: &str, body: &str) -> Result {
+    fn write(&self, file: &str, body: &str) -> Result {
         let path = self.package.join(file);
         fs::create_dir_all(path.parent().unwrap_or(&path))?;
-        let visible = body.lines().filter(|line| !line.starts_with("# "));
-        let text: String = visible.flat_map(|line| [line, "\n"]).collect();
-        fs::write(path, text)?;
+        fs::write(path, body)?;
         Ok(())
     }
 
