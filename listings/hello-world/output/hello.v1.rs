@@ -105,7 +105,6 @@ pub mod greeter_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        // ANCHOR: client
         /// Answers with a greeting for the name in the request.
         ///
         /// Fails with INVALID_ARGUMENT if the name is empty or longer than 64 characters.
@@ -124,7 +123,9 @@ pub mod greeter_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
+            // ANCHOR: client
             let codec = tonic_prost::ProstCodec::default();
+            // ANCHOR_END: client
             let path = http::uri::PathAndQuery::from_static(
                 "/hello.v1.GreeterService/SayHello",
             );
@@ -133,7 +134,6 @@ pub mod greeter_service_client {
                 .insert(GrpcMethod::new("hello.v1.GreeterService", "SayHello"));
             self.inner.unary(req, path, codec).await
         }
-        // ANCHOR_END: client
     }
 }
 /// Generated server implementations.
@@ -237,7 +237,6 @@ pub mod greeter_service_server {
         ) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
-        // ANCHOR: dispatch
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
             match req.uri().path() {
                 "/hello.v1.GreeterService/SayHello" => {
@@ -271,6 +270,7 @@ pub mod greeter_service_server {
                     let fut = async move {
                         let method = SayHelloSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
+                        // ANCHOR: answer
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -281,6 +281,7 @@ pub mod greeter_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        // ANCHOR_END: answer
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -306,7 +307,6 @@ pub mod greeter_service_server {
                 }
             }
         }
-        // ANCHOR_END: dispatch
     }
     impl<T> Clone for GreeterServiceServer<T> {
         fn clone(&self) -> Self {
