@@ -371,6 +371,45 @@ async fn cancelled_becomes_deadline_exceeded_when_the_time_is_up_and_not_before(
     assert!(deadline.bound(async { Ok(()) }).await.is_ok());
 }
 
+/// What the next service is told: the time that the shop's own work took is gone, and
+/// so is its margin.
+#[tokio::test(start_paused = true)]
+async fn the_next_service_gets_what_is_left() {
+    let (timeouts, mut told) = mpsc::channel(1);
+    let (connections, incoming) = mpsc::channel(1);
+    let server = Server::builder().add_service(Recording(timeouts));
+    tokio::spawn(server.serve_with_incoming(ReceiverStream::new(incoming)));
+    let shop = service("shop", Duration::from_secs(10), Some(client(connections)));
+    let (_, _) = place(shop, Duration::from_secs(5)).await;
+    let left = Duration::from_secs(5) - WORK - MARGIN;
+    assert_eq!(told.recv().await, Some(format!("{}u", left.as_micros())));
+}
+
+/// Sends the `grpc-timeout` of each call through the channel.
+#[derive(Clone)]
+struct Recording(mpsc::Sender<String>);
+
+impl NamedService for Recording {
+    const NAME: &'static str = "order.v1.OrderService";
+}
+
+impl Service<http::Request<Body>> for Recording {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let timeout = &request.headers()["grpc-timeout"];
+        let timeout = String::from_utf8_lossy(timeout.as_bytes()).into_owned();
+        self.0.try_send(timeout).expect("there is one call");
+        ready(Ok(Status::not_found("sold out").into_http()))
+    }
+}
+
 /// The next service, or something between it and us, sends details that are not
 /// base64: tonic 0.14.9 would panic.
 #[tokio::test(start_paused = true)]
