@@ -16,7 +16,10 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use book::{Book, markdown::Block, workspace::read};
 use harness::{Result, test::NamedTest, workspace};
-use stage::process::{self, Process};
+use stage::{
+    process::{self, Process},
+    session,
+};
 
 /// The tests of the chapters that have such notes.
 pub fn tests(book: &Book) -> Vec<NamedTest> {
@@ -150,6 +153,12 @@ impl Reader {
         if let Some(mut before) = self.running.take() {
             before.kill()?;
             before.wait()?;
+        }
+        let addresses = expected
+            .iter()
+            .filter_map(|line| line.strip_prefix("listening on "));
+        for address in addresses {
+            session::wait_until_free(address)?;
         }
         let mut program = Process::start(self.command(command)?)?;
         for line in expected {

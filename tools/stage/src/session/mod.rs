@@ -8,7 +8,7 @@ pub mod format;
 pub mod normalise;
 mod run;
 
-pub use run::WIRE_PROGRAM;
+pub use run::{WIRE_PROGRAM, wait_until_free};
 
 use std::{
     collections::BTreeMap,

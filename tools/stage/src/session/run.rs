@@ -284,7 +284,11 @@ fn find_running(running: &[Running], transcript: &str) -> Result<usize> {
 
 /// Waits until a program may listen on `address`. The pages' ports are among those that the system
 /// gives to clients, and a client keeps its port for a minute after its connection has ended.
-fn wait_until_free(address: &str) -> Result<()> {
+///
+/// # Errors
+///
+/// Fails if the address is not free after two minutes.
+pub fn wait_until_free(address: &str) -> Result<()> {
     const TIMEOUT: Duration = Duration::from_secs(120);
     let deadline = Instant::now() + TIMEOUT;
     while let Err(error) = TcpListener::bind(address) {
