@@ -122,13 +122,19 @@ impl Reader {
         while let Some(line) = lines.next() {
             shown.push_str(&format!("{line}\n"));
             let Some(command) = line.strip_prefix("$ ") else {
-                match (line, &mut self.running) {
-                    ("^Z", Some(program)) => program.freeze()?,
-                    ("^C", Some(program)) => {
+                let mut program = self.running.take().context("no program runs")?;
+                match line {
+                    "^Z" => {
+                        program.freeze()?;
+                        self.running = Some(program);
+                    }
+                    "^C" => {
+                        let before = program.output().len();
                         program.interrupt()?;
-                        let program = self.running.take().context("nothing runs")?;
                         let output = program.wait()?;
                         ensure!(output.code == 0, "it ended with {}", output.code);
+                        shown.push_str(&output.text[before..]);
+                        while lines.next_if(|line| !line.starts_with("$ ")).is_some() {}
                     }
                     _ => bail!("`{line}` is no command, and no key"),
                 }

@@ -56,9 +56,9 @@ pub type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Runs the server that `serve` starts. When `shutdown` resolves, the server is
 /// told to stop, and its open calls have `limit` to end.
 ///
-/// The limit is necessary because tonic has none: it waits until each client has
-/// closed its connection, and a client that has stalled never does. Connections
-/// that are open after `limit` close when the process, or its runtime, ends.
+/// The limit is necessary because tonic has none: it waits until each connection
+/// is closed, and one whose client has stalled never is. Connections that are open
+/// after `limit` close when the process, or its runtime, ends.
 ///
 /// # Errors
 ///

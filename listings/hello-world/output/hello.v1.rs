@@ -125,7 +125,6 @@ pub mod greeter_service_client {
                 })?;
             // ANCHOR: client
             let codec = tonic_prost::ProstCodec::default();
-            // ANCHOR_END: client
             let path = http::uri::PathAndQuery::from_static(
                 "/hello.v1.GreeterService/SayHello",
             );
@@ -133,6 +132,7 @@ pub mod greeter_service_client {
             req.extensions_mut()
                 .insert(GrpcMethod::new("hello.v1.GreeterService", "SayHello"));
             self.inner.unary(req, path, codec).await
+            // ANCHOR_END: client
         }
     }
 }

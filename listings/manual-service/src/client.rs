@@ -10,7 +10,8 @@ use manual_service::{
 use tokio::time;
 use tonic::transport::{Channel, Endpoint};
 
-/// How long connecting may take. tonic itself sets no limit.
+/// How long connecting may take, once a host name has been looked up. tonic itself
+/// sets no limit.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a call may take. tonic itself sets no limit.
@@ -32,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Connects to the server at `uri`, which may take [`CONNECT_LIMIT`] at most.
+/// Connects to the server at `uri`, within [`CONNECT_LIMIT`].
 async fn connect(uri: &str) -> anyhow::Result<Channel> {
     Endpoint::from_shared(uri.to_owned())
         .with_context(|| format!("{uri:?} is not a URI"))?

@@ -24,6 +24,8 @@ pub struct Excerpt {
 struct Item {
     anchor: String,
     starts: String,
+    /// How the last line starts, if the page shows lines and not one item.
+    ends: Option<String>,
 }
 
 impl Excerpt {
@@ -57,10 +59,11 @@ impl Item {
             .position(|line| line.trim_start().starts_with(&self.starts))?;
         let indent = lines[at].len() - lines[at].trim_start().len();
         let deeper = |line: &str| line.starts_with(&" ".repeat(indent + 1));
-        let end = at
-            + lines[at..]
-                .iter()
-                .position(|line| !deeper(line) && (line.ends_with('}') || line.ends_with(';')))?;
+        let is_last = |line: &String| match &self.ends {
+            Some(ends) => line.trim_start().starts_with(ends),
+            None => !deeper(line) && (line.ends_with('}') || line.ends_with(';')),
+        };
+        let end = at + lines[at..].iter().position(is_last)?;
         let above = lines[..at].iter().rev().take_while(|line| {
             let line = line.trim_start();
             line.starts_with("///") || line.starts_with("#[")
@@ -84,10 +87,36 @@ mod tests {
         let item = Item {
             anchor: "f".into(),
             starts: "pub fn f".into(),
+            ends: None,
         };
         item.mark(&mut lines).expect("the item exists");
         assert_eq!(lines[2], "    // ANCHOR: f");
         assert_eq!(lines[3], "    /// Docs.");
         assert_eq!(lines[10], "    // ANCHOR_END: f");
+    }
+
+    #[test]
+    fn puts_an_anchor_around_lines() {
+        let mut lines: Vec<_> = ["{", "  a;", "  b();", "  c", "}"]
+            .map(str::to_owned)
+            .to_vec();
+        let item = Item {
+            anchor: "f".into(),
+            starts: "a".into(),
+            ends: Some("c".into()),
+        };
+        item.mark(&mut lines).expect("the lines exist");
+        assert_eq!(
+            lines,
+            [
+                "{",
+                "  // ANCHOR: f",
+                "  a;",
+                "  b();",
+                "  c",
+                "  // ANCHOR_END: f",
+                "}"
+            ]
+        );
     }
 }
