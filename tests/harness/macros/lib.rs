@@ -15,7 +15,7 @@ use syn::{Ident, ItemFn, LitStr, Token, parse::Parser, parse_macro_input, punctu
 pub fn test(arguments: TokenStream, function: TokenStream) -> TokenStream {
     let mut needs = quote!(::core::option::Option::None);
     let mut is_exclusive = false;
-    let mut runtime = quote!(MultiThread);
+    let mut runtime = None;
     let parser = Punctuated::<Argument, Token![,]>::parse_terminated;
     let arguments = match parser.parse(arguments) {
         Ok(arguments) => arguments,
@@ -25,17 +25,18 @@ pub fn test(arguments: TokenStream, function: TokenStream) -> TokenStream {
         match (name.to_string().as_str(), value) {
             ("needs", Some(value)) => needs = quote!(::core::option::Option::Some(#value)),
             ("exclusive", None) => is_exclusive = true,
-            ("current_thread", None) => runtime = quote!(CurrentThread),
-            ("paused", None) => runtime = quote!(Paused),
+            ("current_thread", None) if runtime.is_none() => runtime = Some(quote!(CurrentThread)),
+            ("paused", None) if runtime.is_none() => runtime = Some(quote!(Paused)),
             _ => {
-                let message =
-                    "the arguments are `needs = \"…\"`, `exclusive`, `current_thread` and `paused`";
+                let message = "the arguments are `needs = \"…\"`, `exclusive`, and one of \
+                               `current_thread` and `paused`";
                 return syn::Error::new(name.span(), message)
                     .into_compile_error()
                     .into();
             }
         }
     }
+    let runtime = runtime.unwrap_or_else(|| quote!(MultiThread));
     let function = parse_macro_input!(function as ItemFn);
     let name = &function.sig.ident;
     let run = if function.sig.asyncness.is_some() {
