@@ -395,7 +395,9 @@ async fn tonic_waits_for_a_silent_connection_for_ever() -> Result {
     stop.send(()).ok();
     let day = Duration::from_secs(24 * 60 * 60);
     ensure!(time::timeout(day, &mut server).await.is_err());
+    // The socket's end takes real time to arrive.
+    time::resume();
     drop(silent);
-    time::timeout(day, server).await???;
+    time::timeout(Duration::from_secs(60), server).await???;
     Ok(())
 }
