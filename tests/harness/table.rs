@@ -6,6 +6,11 @@ use anyhow::{Context, ensure};
 
 use crate::{Result, workspace};
 
+/// Whether what was recorded is to be written again: `SNAPSHOTS=overwrite`.
+pub fn is_overwriting() -> bool {
+    env::var("SNAPSHOTS").is_ok_and(|mode| mode == "overwrite")
+}
+
 /// Compares `measured` with the table in `file`, which is relative to the root of the book, by what
 /// `key` makes of both: what depends on the machine is left out there.
 ///
@@ -14,7 +19,7 @@ use crate::{Result, workspace};
 /// Fails with both tables if they differ.
 pub fn compare<K: PartialEq>(file: &str, measured: &str, key: impl Fn(&str) -> K) -> Result {
     let path = workspace().root().join(file);
-    if env::var("SNAPSHOTS").is_ok_and(|mode| mode == "overwrite") {
+    if is_overwriting() {
         fs::write(&path, measured)?;
     }
     let recorded = fs::read_to_string(&path).context(file.to_owned())?;

@@ -73,7 +73,7 @@ fn snippet(place: &str, block: &Block, error: &str, body: &str) -> String {
     for line in error.lines() {
         head.push_str(&format!("\n//@ {line}"));
     }
-    let body = if block.note("type").is_some() && body.contains("use greeter::") {
+    let body = if block.typed_file().is_some() && body.contains("use greeter::") {
         // A program that the reader types uses a library that they typed before. It has the
         // contract of Hello World.
         format!("extern crate hello_world as greeter;\n{body}")

@@ -7,66 +7,56 @@
 //! Cargo's own lines are left out, as everywhere in the book.
 
 use std::{
-    collections::BTreeMap,
-    env, fs,
+    collections::BTreeSet,
+    fs,
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, bail, ensure};
-use book::{Book, markdown::Block, workspace::read};
-use harness::{Result, test::NamedTest, workspace};
+use book::{Book, page::Page, workspace::read};
+use harness::{Result, table, test::NamedTest, workspace};
 use stage::{
     process::{self, Process},
     session,
 };
 
 /// The tests of the chapters that have such notes.
-pub fn tests(book: &Book) -> Vec<NamedTest> {
-    let mut chapters: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for page in &book.pages {
-        if page.blocks.iter().any(|block| typed(block).is_some()) {
-            let pages = chapters.entry(page.chapter().to_owned()).or_default();
-            pages.push(page.file.clone());
-        }
-    }
-    let test = |(chapter, pages): (String, Vec<PathBuf>)| {
-        NamedTest::new(
-            format!("{chapter}::typed-from-an-empty-folder"),
-            move || follow(&pages),
-        )
-        .needs("the port 50051")
-        .exclusive()
+pub fn tests(book: &Arc<Book>) -> Vec<NamedTest> {
+    let typed = book.pages.iter().filter(|page| is_typed(page));
+    let chapters: BTreeSet<&str> = typed.map(Page::chapter).collect();
+    let test = |chapter: &str| {
+        let (book, chapter) = (Arc::clone(book), chapter.to_owned());
+        let name = format!("{chapter}::typed-from-an-empty-folder");
+        NamedTest::new(name, move || follow(&book, &chapter))
+            .needs("the port 50051")
+            .exclusive()
     };
     chapters.into_iter().map(test).collect()
 }
 
-/// What the note above the block says.
-fn typed(block: &Block) -> Option<&str> {
-    block.note("type")
+/// Whether the page has something to type.
+fn is_typed(page: &Page) -> bool {
+    page.blocks.iter().any(|block| block.note("type").is_some())
 }
 
 /// Types all that the pages say. `SNAPSHOTS=overwrite` writes what is printed into the pages.
-fn follow(pages: &[PathBuf]) -> Result {
+fn follow(book: &Book, chapter: &str) -> Result {
     let mut reader = Reader::new()?;
-    let book = Book::load(workspace())?;
-    for file in pages {
-        let page = book.pages.iter().find(|page| page.file == *file);
-        let page = page.context("the page is gone")?;
+    for page in book.pages.iter().filter(|page| page.chapter() == chapter) {
+        let file = &page.file;
         let mut printed: Vec<(Range<usize>, String)> = Vec::new();
         for block in &page.blocks {
-            let Some(what) = typed(block) else { continue };
             let place = || format!("{}:{}", file.display(), block.line);
-            match what.strip_prefix("terminal ") {
-                None => {
-                    let body = book.versions.fill_in(&block.body)?;
-                    reader.write(what, &body).with_context(place)?;
-                }
-                Some(terminal) => {
-                    let text = reader.run(terminal, &block.body).with_context(place)?;
-                    if text != block.body {
-                        printed.push((block.range.clone(), text));
-                    }
+            if let Some(file) = block.typed_file() {
+                let body = book.versions.fill_in(&block.body)?;
+                reader.write(file, &body).with_context(place)?;
+            }
+            if let Some(terminal) = block.terminal() {
+                let text = reader.run(terminal, &block.body).with_context(place)?;
+                if text != block.body {
+                    printed.push((block.range.clone(), text));
                 }
             }
         }
@@ -74,7 +64,7 @@ fn follow(pages: &[PathBuf]) -> Result {
             continue;
         }
         ensure!(
-            env::var("SNAPSHOTS").is_ok_and(|mode| mode == "overwrite"),
+            table::is_overwriting(),
             "{}: a run printed other lines: {printed:#?}\n\
              If that is right, run the test again with SNAPSHOTS=overwrite.",
             file.display()

@@ -55,6 +55,16 @@ impl Block {
         Some(text.strip_prefix(':')?.trim()).filter(|text| !text.is_empty())
     }
 
+    /// The file that the reader types, as in `type: src/lib.rs`.
+    pub fn typed_file(&self) -> Option<&str> {
+        self.note("type").filter(|_| self.terminal().is_none())
+    }
+
+    /// The terminal in which the reader types the commands, as in `type: terminal 1`.
+    pub fn terminal(&self) -> Option<&str> {
+        self.note("type")?.strip_prefix("terminal ")
+    }
+
     /// The error code that a `compile_fail` block names, such as `E0382`.
     pub fn error_code(&self) -> Option<&str> {
         static CODE: LazyLock<Regex> = LazyLock::new(|| regex(r"^E\d{4}$"));

@@ -67,33 +67,30 @@ pub fn figure(
     } else {
         "listing"
     };
+    let attributes = format!("class=\"{class}\" id=\"{id}\"");
+    Ok(Some(html(&attributes, &caption, block, &block.body)))
+}
+
+/// The figure with these attributes, and `body` in the place of the block's own.
+fn html(attributes: &str, caption: &str, block: &Block, body: &str) -> String {
     let mut fence = vec![block.language.clone()];
     fence.extend(block.tags.clone());
-    Ok(Some(format!(
-        "<figure class=\"{class}\" id=\"{id}\">\n<figcaption>{caption}</figcaption>\n\n```{}\n{}\n```\n\n</figure>\n",
+    format!(
+        "<figure {attributes}>\n<figcaption>{caption}</figcaption>\n\n```{}\n{}\n```\n\n</figure>\n",
         fence.join(","),
-        block.body.trim()
-    )))
+        body.trim()
+    )
 }
 
 /// The figure for a file that the reader types, as the note above says: `type: src/lib.rs`.
 fn typed_file(book: &Book, block: &Block) -> Result<Option<String>, String> {
-    let Some(file) = block.note("type") else {
+    let Some(file) = block.typed_file() else {
         return Ok(None);
     };
-    if file.starts_with("terminal ") {
-        return Ok(None);
-    }
     let body = book.versions.fill_in(&block.body);
     let body = body.map_err(|error| format!("{error:#}"))?;
-    let mut fence = vec![block.language.clone()];
-    fence.extend(block.tags.clone());
-    Ok(Some(format!(
-        "<figure class=\"listing\">\n<figcaption>{}</figcaption>\n\n```{}\n{}```\n\n</figure>\n",
-        with_line_breaks(file),
-        fence.join(","),
-        body
-    )))
+    let caption = with_line_breaks(file);
+    Ok(Some(html("class=\"listing\"", &caption, block, &body)))
 }
 
 /// The place of a file in its chapter's whole listing, seen from `page`.

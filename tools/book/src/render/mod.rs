@@ -8,7 +8,8 @@
 //!   slug marked; folded, except on a chapter's first page.
 //! - `{{listing hello-world}}` becomes the whole listing, file by file, folded; without a folder
 //!   that another page shows by `{{listing hello-world tests}}`.
-//! - Comments that are for authors, `ignore`, `proof` and `asserted`, are left out.
+//! - A file that the reader types, `type: src/lib.rs`, becomes a figure with that caption.
+//! - Comments that are for authors, `ignore`, `proof`, `type` and `asserted`, are left out.
 
 mod figure;
 mod ids;

@@ -23,7 +23,7 @@ pub const RULE: Rule = Rule::new(
 );
 
 fn check(book: &Book, block: &Block, report: &mut dyn FnMut(String)) {
-    if block.note("type").is_some() {
+    if block.terminal().is_some() {
         // tests/proofs/typed.rs types all such blocks.
         return;
     }
@@ -71,6 +71,14 @@ const FAULTS: &[Fault] = &[
             "\n```console\n$ cargo run --bin nothing-like-it\n```\n"
         ),
         "src/clock/index.md:46: say what runs these commands"
+    ),
+    fault!(
+        "command that is typed as a file",
+        append(
+            PAGE,
+            "\n<!-- type: notes.txt -->\n```console\n$ cargo run --bin nothing-like-it\n```\n"
+        ),
+        "src/clock/index.md:47: say what runs these commands"
     ),
     fault!(
         "missing proof",
