@@ -324,10 +324,16 @@ impl Environment {
                 Process::start(limited)?
             }
         };
-        let line = process.wait_for("listening on ")?;
-        let address = line.trim_start_matches("listening on ");
-        Ok((process, address.parse().context(line.clone())?))
+        let address = listening(&mut process)?;
+        Ok((process, address))
     }
+}
+
+/// Waits until the server says where it listens.
+fn listening(process: &mut Process) -> Result<SocketAddr> {
+    let line = process.wait_for("listening on ")?;
+    let address = line.trim_start_matches("listening on ");
+    address.parse().context(line.clone())
 }
 
 fn client_config(ca: &str, identity: Option<(&str, &str)>) -> Result<Arc<ClientConfig>> {
@@ -483,8 +489,7 @@ fn flooded_server_stops_within_its_limit_and_at_the_second_signal() -> Result {
     let listing = Listing::build(server.listing)?;
     let flooded = || -> Result<Process> {
         let mut process = listing.start(server.program, ["127.0.0.1:0"])?;
-        let line = process.wait_for("listening on ")?;
-        let address = line.trim_start_matches("listening on ").parse()?;
+        let address = listening(&mut process)?;
         for _ in 0..8 {
             Connection::open(address, None)?.flood(server.methods.unary.0)?;
         }
