@@ -4,7 +4,7 @@
 //! starts once it has printed `listening on ADDRESS`. A program that runs `until` it prints a line
 //! goes on beside the next ones. Any other program is run to its end, and must end with the code
 //! `exit`. At the end of the session we wait for those that end by themselves; those that listen
-//! then get Ctrl-C, the last one first.
+//! then get Ctrl-C, the last one first, unless they had it typed into them.
 //!
 //! ```toml
 //! [[session]]

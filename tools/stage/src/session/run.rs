@@ -155,7 +155,9 @@ impl<'a> Place<'a> {
             ended.push((running.step, running.wait()?));
         }
         for mut running in listening.into_iter().rev() {
-            running.process.interrupt()?;
+            if !running.step.is_interrupted() {
+                running.process.interrupt()?;
+            }
             ended.push((running.step, running.wait()?));
         }
         let mut files = Vec::new();
