@@ -1,22 +1,29 @@
 //! The chapter `streaming`, as its reader runs it, and the behaviour of tonic that it describes.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, pin::Pin, time::Duration};
 
 use anyhow::{Context, ensure};
 use harness::{Result, Server, spawn_in_process, start_server};
-use streaming::pb::{
-    AddUpRequest, AddUpResponse, GetPriceRequest, GetPriceResponse, ListPricesRequest,
-    ListPricesResponse, ScanRequest, ScanResponse,
-    till_service_client::TillServiceClient,
-    till_service_server::{TillService, TillServiceServer},
+use hyper_util::rt::TokioIo;
+use streaming::{
+    DRAIN_TIMEOUT,
+    pb::{
+        AddUpRequest, AddUpResponse, GetPriceRequest, GetPriceResponse, ListPricesRequest,
+        ListPricesResponse, ScanRequest, ScanResponse,
+        till_service_client::TillServiceClient,
+        till_service_server::{TillService, TillServiceServer},
+    },
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
-    time::timeout,
+    sync::{mpsc, oneshot},
+    time::{self, timeout},
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tonic::{
+    Code, Request, Response, Status, Streaming,
+    transport::{Channel, Endpoint, server::TcpIncoming},
+};
 
 /// Longer than anything here takes, even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -37,8 +44,14 @@ fn scan(article: &str) -> ScanRequest {
 fn unknown_method_or_ending_is_rejected() -> Result {
     let (listing, server) = start_server(SLUG)?;
     for (program, message) in [
-        ("streaming-client", "Error: \"pay\" is no method: say"),
-        ("streaming-endings", "Error: \"pay\" is no ending: say"),
+        (
+            "streaming-client",
+            "Error: there is no method \"pay\": choose",
+        ),
+        (
+            "streaming-endings",
+            "Error: there is no ending \"pay\": choose",
+        ),
     ] {
         let output = listing.run(program, [&server.uri(), "pay"])?;
         ensure!(
@@ -51,6 +64,32 @@ fn unknown_method_or_ending_is_rejected() -> Result {
             "{unreachable:?}"
         );
     }
+    Ok(())
+}
+
+/// A stream that waits for its next message does not notice a shutdown by itself.
+#[harness::test(paused)]
+async fn a_stream_that_is_not_told_holds_the_shutdown_up_until_the_limit() -> Result {
+    let (messages, _reports) = mpsc::channel(1);
+    let (dropped, _drops) = mpsc::channel(1);
+    let till = TillServiceServer::new(ReportingTill { messages, dropped });
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let uri = format!("http://{}", listener.local_addr()?);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async { stopped.await.unwrap_or_default() };
+    let server = tokio::spawn(streaming::shutdown::drain(stopped, DRAIN_TIMEOUT, |stop| {
+        tonic::transport::Server::builder()
+            .add_service(till)
+            .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop)
+    }));
+    let mut client = TillServiceClient::connect(uri).await?;
+    let (_articles, requests) = mpsc::channel(1);
+    let _lines = client.scan(ReceiverStream::new(requests)).await?;
+
+    let told = time::Instant::now();
+    stop.send(()).expect("the server runs");
+    server.await??;
+    assert!(told.elapsed() >= DRAIN_TIMEOUT, "the call was told to end");
     Ok(())
 }
 
@@ -284,5 +323,168 @@ async fn deadline_and_cancellation_drop_the_handler() -> Result {
     let status = call.await?.expect_err("the call is cancelled");
     assert_eq!(status.code(), Code::Cancelled);
     timeout(TIMEOUT, drops.recv()).await?;
+    Ok(())
+}
+
+/// A client of `till`, which serves in this process, over a pipe in memory.
+async fn over_a_pipe(till: impl TillService) -> Result<TillServiceClient<Channel>> {
+    let (client, server) = tokio::io::duplex(64 * 1024);
+    let server =
+        tokio_stream::iter([Ok::<_, std::io::Error>(server)]).chain(tokio_stream::pending());
+    let till = TillServiceServer::new(till);
+    let till = tonic::transport::Server::builder().add_service(till);
+    tokio::spawn(till.serve_with_incoming(server));
+    let mut client = Some(client);
+    let channel = Endpoint::from_static("http://in.process")
+        .connect_with_connector(tower::service_fn(move |_| {
+            let client = client.take().context("there is only one connection");
+            async { client.map(TokioIo::new) }
+        }))
+        .await?;
+    Ok(TillServiceClient::new(channel))
+}
+
+/// A till that answers an article of any name.
+struct EchoTill;
+
+#[tonic::async_trait]
+impl TillService for EchoTill {
+    async fn get_price(
+        &self,
+        _: Request<GetPriceRequest>,
+    ) -> Result<Response<GetPriceResponse>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+
+    type ListPricesStream = tokio_stream::Empty<Result<ListPricesResponse, Status>>;
+
+    async fn list_prices(
+        &self,
+        _: Request<ListPricesRequest>,
+    ) -> Result<Response<Self::ListPricesStream>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+
+    async fn add_up(
+        &self,
+        _: Request<Streaming<AddUpRequest>>,
+    ) -> Result<Response<AddUpResponse>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+
+    type ScanStream = Pin<Box<dyn Stream<Item = Result<ScanResponse, Status>> + Send>>;
+
+    async fn scan(
+        &self,
+        request: Request<Streaming<ScanRequest>>,
+    ) -> Result<Response<Self::ScanStream>, Status> {
+        let answers = request.into_inner().map(|request| {
+            let article = request?.article;
+            Ok(ScanResponse {
+                article,
+                ..ScanResponse::default()
+            })
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+/// About a kilobyte on the wire. h2 has a limit for frames that are much smaller.
+fn kilobyte() -> ScanRequest {
+    scan(&"x".repeat(1000))
+}
+
+/// Sends articles of a kilobyte until `requests` has taken none for a second, and counts them. The
+/// clock is paused, so the second passes once neither side can do anything else.
+async fn send_until_it_waits(requests: &mpsc::Sender<ScanRequest>) -> Result<u32> {
+    let mut sent = 0;
+    while let Ok(result) = timeout(Duration::from_secs(1), requests.send(kilobyte())).await {
+        result?;
+        sent += 1;
+        ensure!(sent < 100_000, "the client never had to wait");
+    }
+    Ok(sent)
+}
+
+/// The answers fill the client's window, so the server stops reading; then the requests fill the
+/// server's window.
+#[harness::test(paused)]
+async fn a_client_that_sends_everything_before_it_reads_waits_forever() -> Result {
+    let mut client = over_a_pipe(EchoTill).await?;
+    let (articles, requests) = mpsc::channel(1);
+    let lines = client.scan(ReceiverStream::new(requests)).await?;
+    let mut lines = lines.into_inner();
+    let sent = send_until_it_waits(&articles).await?;
+    ensure!(
+        sent > 3000,
+        "stopped after {sent}: the windows are of 2 and 1 MiB"
+    );
+
+    // Reading is the cure.
+    for _ in 0..sent {
+        lines.message().await?.context("the till is silent")?;
+    }
+    let article = timeout(Duration::from_secs(1), articles.send(kilobyte()));
+    article.await.context("the client still waits")??;
+    Ok(())
+}
+
+/// By default, the connection's window of a tonic server is as large as that of one stream.
+#[harness::test(paused)]
+async fn a_stream_that_is_not_read_stops_the_others_on_its_connection() -> Result {
+    let (messages, mut reports) = mpsc::channel(1);
+    let (dropped, _drops) = mpsc::channel(1);
+    let mut client = over_a_pipe(ReportingTill { messages, dropped }).await?;
+    let (unread, requests) = mpsc::channel(1);
+    let _lines = client.scan(ReceiverStream::new(requests)).await?;
+    send_until_it_waits(&unread).await?;
+
+    // The call itself goes through, since HEADERS need no window. Its message does not.
+    let (articles, requests) = mpsc::channel(1);
+    let _other = client.scan(ReceiverStream::new(requests)).await?;
+    articles.send(scan("milk")).await?;
+    time::sleep(Duration::from_secs(1)).await;
+    for report in 0..2 {
+        let article = reports.recv().await.context("no report")??;
+        ensure!(article == Some(kilobyte()), "{report}: {article:?}");
+    }
+    // Once the first stream is read, the other one gets its turn.
+    while reports.recv().await.context("no report")?? != Some(scan("milk")) {}
+    Ok(())
+}
+
+/// h2 0.4.16 and later count frames of less than 256 bytes that wait to be read.
+#[harness::test(paused)]
+async fn many_small_messages_that_are_not_read_end_the_connection() -> Result {
+    let mut client = over_a_pipe(streaming::Till::default()).await?;
+    let (articles, requests) = mpsc::channel(1);
+    let lines = client.scan(ReceiverStream::new(requests)).await?;
+    let mut lines = lines.into_inner();
+    let mut sent = 0;
+    while articles.send(scan("bread")).await.is_ok() {
+        sent += 1;
+    }
+    ensure!((5_000..20_000).contains(&sent), "it ended after {sent}");
+    let status = loop {
+        match lines.message().await {
+            Ok(line) => line.context("the call has ended with OK")?,
+            Err(status) => break status,
+        };
+    };
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    let cause = format!("{status:?}");
+    ensure!(cause.contains("too_many_data_frames"), "{cause}");
+
+    // A server has less: half of its window of 1 MiB.
+    let (messages, _reports) = mpsc::channel(1);
+    let (dropped, _drops) = mpsc::channel(1);
+    let mut client = over_a_pipe(ReportingTill { messages, dropped }).await?;
+    let (articles, requests) = mpsc::channel(1);
+    let _lines = client.scan(ReceiverStream::new(requests)).await?;
+    let mut sent = 0;
+    while articles.send(scan("bread")).await.is_ok() {
+        sent += 1;
+    }
+    ensure!((2_000..2_500).contains(&sent), "it ended after {sent}");
     Ok(())
 }

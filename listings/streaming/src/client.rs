@@ -36,7 +36,9 @@ async fn main() -> anyhow::Result<()> {
         Some("list-prices") => within_limit(list_prices(&mut client)).await,
         Some("add-up") => within_limit(add_up(&mut client)).await,
         Some("scan") => within_limit(scan(&mut client)).await,
-        Some(other) => bail!("{other:?} is no method: say get-price, list-prices, add-up or scan"),
+        Some(other) => {
+            bail!("there is no method {other:?}: choose get-price, list-prices, add-up or scan")
+        }
         None => {
             within_limit(get_price(&mut client)).await?;
             within_limit(list_prices(&mut client)).await?;
@@ -46,14 +48,12 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-// ANCHOR: get_price
 async fn get_price(client: &mut Client) -> anyhow::Result<()> {
     let article = "茶".to_owned();
     let response = client.get_price(GetPriceRequest { article }).await?;
     println!("get price: {} cents", response.into_inner().cents);
     Ok(())
 }
-// ANCHOR_END: get_price
 
 // ANCHOR: list_prices
 async fn list_prices(client: &mut Client) -> anyhow::Result<()> {
@@ -99,10 +99,10 @@ async fn scan(client: &mut Client) -> anyhow::Result<()> {
             line.sum_cents
         );
     }
-    // Nothing more to send: the stream of requests ends, and with it the call.
+    // Dropping the sender ends the stream of requests, and with it the call.
     drop(articles);
     if lines.message().await?.is_some() {
-        bail!("the till answers what was not asked");
+        bail!("the till has sent one answer too many");
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! `streaming-endings [URI [ENDING]]` ends streams in every way there is, or in
-//! one: `half-close`, `status`, `cancel` or `deadline`.
+//! `streaming-endings [URI [ENDING]]` ends calls by `half-close`, `status`, `cancel` and
+//! `deadline`, or in one of these ways. With `shutdown`, it waits until the server stops.
 
 use std::{env, time::Duration};
 
@@ -44,7 +44,11 @@ async fn main() -> anyhow::Result<()> {
         Some("status") => within_limit(status(&mut client)).await,
         Some("cancel") => within_limit(cancel(&mut client)).await,
         Some("deadline") => within_limit(deadline(&mut client)).await,
-        Some(other) => bail!("{other:?} is no ending: say half-close, status, cancel or deadline"),
+        // Without a limit: somebody has to press Ctrl-C in the server's terminal.
+        Some("shutdown") => shutdown(&mut client).await,
+        Some(other) => bail!(
+            "there is no ending {other:?}: choose half-close, status, cancel, deadline or shutdown"
+        ),
         None => {
             within_limit(half_close(&mut client)).await?;
             within_limit(status(&mut client)).await?;
@@ -94,7 +98,7 @@ async fn status(client: &mut Client) -> anyhow::Result<()> {
         bail!("the till sells durians");
     };
     println!("status: {:?}, {}", status.code(), escape(status.message()));
-    // The call is over: nobody takes what we would still send.
+    // The call is over, so tonic has dropped the stream of requests.
     articles.closed().await;
     println!("status: our side has ended with it");
     Ok(())
@@ -151,3 +155,21 @@ async fn deadline(client: &mut Client) -> anyhow::Result<()> {
     Ok(())
 }
 // ANCHOR_END: deadline
+
+// ANCHOR: shutdown
+async fn shutdown(client: &mut Client) -> anyhow::Result<()> {
+    let (articles, mut lines) = open(client).await?;
+    articles.send(scanned("bread")).await?;
+    lines.message().await?.context("the till is silent")?;
+    println!("shutdown: waiting for the server to stop");
+    let Err(status) = lines.message().await else {
+        bail!("the till has ended the call with OK");
+    };
+    println!(
+        "shutdown: {:?}, {}",
+        status.code(),
+        escape(status.message())
+    );
+    Ok(())
+}
+// ANCHOR_END: shutdown

@@ -2,8 +2,10 @@
 
 use std::{pin::Pin, time::Duration};
 
+use async_stream::try_stream;
 use tokio::net::TcpListener;
 use tokio_stream::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Response, Status, Streaming,
     transport::{self, Server, server::TcpIncoming},
@@ -26,7 +28,7 @@ pub mod pb {
 }
 
 // ANCHOR: prices
-/// What the shop has, and what it costs in cents.
+/// The articles that the shop sells, each with its price in cents.
 pub const PRICES: [(&str, u64); 3] = [("bread", 320), ("milk", 145), ("茶", 480)];
 // ANCHOR_END: prices
 
@@ -45,7 +47,7 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often an idle connection is asked whether the other end is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long it may take to say so.
+/// How long the other end may take to answer.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 // ANCHOR: responses
@@ -53,9 +55,20 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 // ANCHOR_END: responses
 
-/// The service. It has no state, so one value serves every call.
+// ANCHOR: till
+/// The service.
 #[derive(Debug, Default)]
-pub struct Till;
+pub struct Till {
+    stopping: CancellationToken,
+}
+
+impl Till {
+    /// A till whose open calls end with `UNAVAILABLE` once `stopping` is cancelled.
+    pub fn new(stopping: CancellationToken) -> Self {
+        Self { stopping }
+    }
+}
+// ANCHOR_END: till
 
 #[tonic::async_trait]
 impl TillService for Till {
@@ -93,8 +106,8 @@ impl TillService for Till {
     ) -> Result<Response<AddUpResponse>, Status> {
         let mut requests = request.into_inner();
         let mut sum = AddUpResponse::default();
-        while let Some(AddUpRequest { article }) = requests.message().await? {
-            sum.cents += price(&article)?;
+        while let Some(request) = next_request(&mut requests, &self.stopping).await? {
+            sum.cents += price(&request.article)?;
             sum.articles += 1;
         }
         Ok(Response::new(sum))
@@ -108,41 +121,63 @@ impl TillService for Till {
         &self,
         request: Request<Streaming<ScanRequest>>,
     ) -> Result<Response<Self::ScanStream>, Status> {
-        let mut sum_cents = 0;
-        let responses = request.into_inner().map(move |request| {
-            let ScanRequest { article } = request?;
-            let cents = price(&article)?;
-            sum_cents += cents;
-            tracing::info!(article, sum_cents, "scanned");
-            Ok(ScanResponse {
-                article,
-                cents,
-                sum_cents,
-            })
-        });
+        let mut requests = request.into_inner();
+        let stopping = self.stopping.clone();
+        let responses = try_stream! {
+            let mut sum_cents = 0;
+            while let Some(request) = next_request(&mut requests, &stopping).await? {
+                let article = request.article;
+                let cents = price(&article)?;
+                sum_cents += cents;
+                tracing::info!(article, sum_cents, "scanned");
+                yield ScanResponse { article, cents, sum_cents };
+            }
+        };
         Ok(Response::new(Box::pin(responses)))
     }
     // ANCHOR_END: scan
 }
 
 // ANCHOR: price
-/// What an article costs, in cents.
+/// The price of an article, in cents.
+///
+/// # Errors
+///
+/// `NOT_FOUND` if the shop does not sell it.
 fn price(article: &str) -> Result<u64, Status> {
-    PRICES
-        .iter()
-        .find_map(|&(name, cents)| (name == article).then_some(cents))
-        .ok_or_else(|| {
-            // Not all of it: a status has little room.
-            let sentence = format!("there is no \"{article:.40}\": ask for the prices");
-            Status::not_found(sentence)
-        })
+    for (name, cents) in PRICES {
+        if name == article {
+            return Ok(cents);
+        }
+    }
+    // The first 40 characters are enough to recognise the name. A status message
+    // travels in the headers, whose size is limited.
+    let message = format!("there is no \"{article:.40}\": ask for the prices");
+    Err(Status::not_found(message))
 }
 // ANCHOR_END: price
 
+// ANCHOR: next_request
+/// Waits for the next request. `None` follows the last one.
+///
+/// # Errors
+///
+/// `UNAVAILABLE` once `stopping` is cancelled, or the error of the connection.
+async fn next_request<T>(
+    requests: &mut Streaming<T>,
+    stopping: &CancellationToken,
+) -> Result<Option<T>, Status> {
+    match stopping.run_until_cancelled(requests.message()).await {
+        Some(request) => request,
+        None => Err(Status::unavailable("the server is stopping: call again")),
+    }
+}
+// ANCHOR_END: next_request
+
 // ANCHOR: serve
-/// Serves the till on `listener` until `shutdown` resolves, and returns when the
-/// calls that are under way have ended, after [`DRAIN_TIMEOUT`] at most. Calls that are
-/// open then end with the runtime.
+/// Serves the till on `listener` until `shutdown` resolves. Open calls then end with
+/// `UNAVAILABLE`, and connections that are still open after [`DRAIN_TIMEOUT`] end with
+/// the runtime.
 ///
 /// # Errors
 ///
@@ -154,7 +189,9 @@ pub async fn serve(
 ) -> Result<(), transport::Error> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let incoming = incoming::pause_on_errors(incoming);
-    let till = TillServiceServer::new(Till).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let stopping = CancellationToken::new();
+    let till = Till::new(stopping.clone());
+    let till = TillServiceServer::new(till).max_decoding_message_size(MAX_REQUEST_BYTES);
     let server = Server::builder()
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         // A client may cancel all of them at once. By default, 21 at a time end the
@@ -165,6 +202,11 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(till);
+    let shutdown = async {
+        shutdown.await;
+        // A stream may stay open indefinitely: tell each call to end.
+        stopping.cancel();
+    };
     shutdown::drain(shutdown, DRAIN_TIMEOUT, |stop| {
         server.serve_with_incoming_shutdown(incoming, stop)
     })

@@ -71,7 +71,7 @@ async fn bears(resets: Option<usize>) -> io::Result<SocketAddr> {
     let address = incoming.local_addr()?;
     let server = Server::builder()
         .http2_max_pending_accept_reset_streams(resets)
-        .add_service(TillServiceServer::new(Till))
+        .add_service(TillServiceServer::new(Till::default()))
         .serve_with_incoming(incoming);
     tokio::spawn(server);
     Ok(address)

@@ -11,7 +11,7 @@ use streaming::{
     serve,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time,
@@ -110,7 +110,7 @@ async fn answers_each_article_before_the_next_is_sent() -> Result<(), Box<dyn Er
 
 #[tokio::test]
 async fn an_unknown_article_ends_every_kind_of_call() -> Result<(), Box<dyn Error>> {
-    const SENTENCE: &str = "there is no \"durian\": ask for the prices";
+    const MESSAGE: &str = "there is no \"durian\": ask for the prices";
     let shop = Shop::open().await?;
     let mut client = shop.client().await?;
     let article = "durian".to_owned();
@@ -119,38 +119,58 @@ async fn an_unknown_article_ends_every_kind_of_call() -> Result<(), Box<dyn Erro
         article: article.clone(),
     });
     let status = price.await.expect_err("there is none");
-    assert_eq!(
-        (status.code(), status.message()),
-        (Code::NotFound, SENTENCE)
-    );
+    assert_eq!((status.code(), status.message()), (Code::NotFound, MESSAGE));
 
-    // The client would go on for ever: the server ends the call.
-    let for_ever = tokio_stream::iter([AddUpRequest { article }]).chain(tokio_stream::pending());
-    let status = client.add_up(for_ever).await.expect_err("there is none");
-    assert_eq!(
-        (status.code(), status.message()),
-        (Code::NotFound, SENTENCE)
-    );
+    // This client would go on indefinitely: the server ends the call.
+    let endless = tokio_stream::iter([AddUpRequest { article }]).chain(tokio_stream::pending());
+    let status = client.add_up(endless).await.expect_err("there is none");
+    assert_eq!((status.code(), status.message()), (Code::NotFound, MESSAGE));
 
     let requests = tokio_stream::iter(["bread", "durian", "milk"].map(scanned));
     let mut lines = client.scan(requests).await?.into_inner();
     assert!(lines.message().await?.is_some());
     let status = lines.message().await.expect_err("there is none");
-    assert_eq!(
-        (status.code(), status.message()),
-        (Code::NotFound, SENTENCE)
-    );
+    assert_eq!((status.code(), status.message()), (Code::NotFound, MESSAGE));
     assert!(lines.message().await?.is_none(), "the call has ended");
     Ok(())
 }
 
 /// The clock is paused: it jumps on as soon as nothing else is left to do.
 #[tokio::test(start_paused = true)]
-async fn an_open_stream_holds_a_shutdown_up_for_a_while_only() -> Result<(), Box<dyn Error>> {
+async fn a_shutdown_ends_open_calls_at_once() -> Result<(), Box<dyn Error>> {
     let shop = Shop::open().await?;
     let mut client = shop.client().await?;
     let (_articles, requests) = mpsc::channel(1);
-    let _lines = client.scan(ReceiverStream::new(requests)).await?;
+    let scan = client.scan(ReceiverStream::new(requests)).await?;
+    let mut lines = scan.into_inner();
+    let (articles, requests) = mpsc::channel(1);
+    let add_up = tokio::spawn(async move { client.add_up(ReceiverStream::new(requests)).await });
+    let article = "bread".to_owned();
+    articles.send(AddUpRequest { article }).await?;
+    // Once there is room again, tonic has taken the first article.
+    articles.reserve().await?;
+
+    let told = time::Instant::now();
+    shop.stop.send(()).expect("the server runs");
+    let status = lines.message().await.expect_err("the scan was not told");
+    assert_eq!(status.code(), Code::Unavailable);
+    let status = add_up.await?.expect_err("the sum was not told");
+    assert_eq!(status.code(), Code::Unavailable);
+    shop.server.await??;
+    assert!(told.elapsed() < DRAIN_TIMEOUT, "it waited for the limit");
+    Ok(())
+}
+
+/// A client that connects and says nothing cannot be told to end its calls.
+#[tokio::test(start_paused = true)]
+async fn a_stalled_client_holds_a_shutdown_up_for_a_while_only() -> Result<(), Box<dyn Error>> {
+    let shop = Shop::open().await?;
+    let _silent = TcpStream::connect(shop.address).await?;
+    // The server accepts connections in their order, so it has the silent one too.
+    shop.client()
+        .await?
+        .list_prices(ListPricesRequest {})
+        .await?;
 
     let told = time::Instant::now();
     shop.stop.send(()).expect("the server runs");
