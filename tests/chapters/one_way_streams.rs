@@ -371,9 +371,9 @@ fn invalid_number_is_reported() -> Result {
     for (arguments, message) in [
         (
             ["127.0.0.1:0", "soon", "1"],
-            "Error: \"soon\" is no number of seconds",
+            "Error: \"soon\" is not a number of seconds",
         ),
-        (["127.0.0.1:0", "5", "many"], "Error: \"many\" is no number"),
+        (["127.0.0.1:0", "5", "many"], "Error: \"many\" is not a number"),
     ] {
         let output = listing.run(SERVER, arguments)?;
         ensure!(

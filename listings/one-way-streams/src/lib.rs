@@ -1,6 +1,6 @@
-//! Mailboxes: messages are kept for people until they have them.
+//! Mailboxes, which keep messages for people until they acknowledge them.
 //!
-//! [`mailboxes`] keeps them, [`service`] lets clients at them.
+//! [`mailboxes`] holds the messages, and [`service`] serves them over gRPC.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tonic::transport::{self, Server, server::TcpIncoming};
 use crate::{
     mailboxes::{Limits, Mailboxes},
     pb::message_service_server::MessageServiceServer,
-    service::Post,
+    service::MailboxService,
 };
 
 pub mod escape;
@@ -31,32 +31,31 @@ pub mod pb {
 /// The largest request, in bytes: a message with its names.
 pub const MAX_REQUEST_BYTES: usize = 4096;
 
-/// How many calls may be open at once on one connection. Those beyond it wait
-/// in the client until another one ends. tonic sets no limit by itself.
+/// How many calls may be open at once on one connection. Further calls wait in the
+/// client until one ends. tonic's default is no limit.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
-/// How many bytes of one call may lie unread in the server: a sender that is
-/// faster is held up. hyper's default is 1 MiB.
+/// How many bytes of one call the server holds unread. A sender that is faster has to
+/// wait. hyper's default is 1 MiB.
 pub const STREAM_WINDOW_BYTES: u32 = 16 * 1024;
 
-/// The same for one connection: enough for all its calls. Or those that are held
-/// up would hold up the others.
+/// The same for one connection. It has to be enough for all its calls: otherwise
+/// senders that wait would also hold up calls that could go on.
 pub const CONNECTION_WINDOW_BYTES: u32 = MAX_STREAMS_PER_CONNECTION * STREAM_WINDOW_BYTES;
 
 /// How long the open calls may take to end once the server is told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often an idle connection is asked whether the other end is still there.
+/// How long a connection may be silent before the other end is pinged.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long it may take to say so.
+/// How long the answer to a ping may take.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 // ANCHOR_END: limits
 
-// ANCHOR: serve
-/// Serves mailboxes within `limits` on `listener` until `shutdown` resolves.
-/// Calls that are under way then end with `UNAVAILABLE`, or
-/// after [`DRAIN_TIMEOUT`] if their clients do not read it.
+/// Serves mailboxes within `limits` on `listener` until `shutdown` resolves. Open calls
+/// then end with `UNAVAILABLE`, and connections that are still open after
+/// [`DRAIN_TIMEOUT`] end with the runtime.
 ///
 /// # Errors
 ///
@@ -70,8 +69,8 @@ pub async fn serve(
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let incoming = incoming::pause_on_errors(incoming);
     let stopping = CancellationToken::new();
-    let post = Post::new(Mailboxes::new(limits), stopping.clone());
-    let service = MessageServiceServer::new(post).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let service = MailboxService::new(Mailboxes::new(limits), stopping.clone());
+    let service = MessageServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
 
     let server = Server::builder()
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
@@ -93,4 +92,3 @@ pub async fn serve(
     })
     .await
 }
-// ANCHOR_END: serve

@@ -1,5 +1,5 @@
-//! Mailboxes, each keyed by whom its messages are for. Nothing here knows of
-//! gRPC but the messages themselves and the status of what is refused.
+//! Mailboxes, keyed by recipient. Of gRPC, this module knows only the messages and the
+//! statuses.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,26 +19,25 @@ use tonic::Status;
 use crate::pb::{Message, ReceiveMessagesResponse};
 
 // ANCHOR: limits
-/// What mailboxes may hold, and for how long one waits at them.
+/// The size of mailboxes, and how long senders and receivers wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How many mailboxes there may be at once. One that is empty and that
-    /// nobody waits at is removed.
+    /// How many mailboxes there may be at once. An empty mailbox that is not in use is
+    /// removed.
     pub mailboxes: usize,
-    /// How many messages one mailbox holds: [`MAX_MESSAGES`] at most.
+    /// How many messages one mailbox holds, at most [`MAX_MESSAGES`].
     pub messages: usize,
     /// How long a sender waits for room in a full mailbox.
     pub patience: Duration,
-    /// How long a receiver waits for a message until its stream is closed.
+    /// How long a receiver waits for a message before its stream ends.
     pub idle: Duration,
 }
 
-/// The most that [`Limits::messages`] may be. A semaphore with more permits than
-/// [`Semaphore::MAX_PERMITS`] would panic; this many messages fill the memory
-/// sooner.
+/// The largest value of [`Limits::messages`]. A semaphore panics above
+/// [`Semaphore::MAX_PERMITS`], but so many messages would not fit into memory anyway.
 pub const MAX_MESSAGES: usize = 1_000_000;
 
-/// The most that [`Limits::idle`] is for the program.
+/// The largest value of [`Limits::idle`] that the program accepts.
 pub const MAX_IDLE: Duration = Duration::from_secs(60 * 60);
 
 impl Default for Limits {
@@ -53,7 +52,7 @@ impl Default for Limits {
 }
 // ANCHOR_END: limits
 
-/// All mailboxes, by whom they belong to. A clone is another handle to them.
+/// All mailboxes. A clone is another handle to the same ones.
 #[derive(Clone, Debug)]
 pub struct Mailboxes {
     shared: Arc<Shared>,
@@ -63,11 +62,11 @@ pub struct Mailboxes {
 struct Shared {
     limits: Limits,
     by_user: Mutex<HashMap<String, InUse>>,
-    /// The last number that was given, to a message or a receiver.
+    /// The last number that was given to a message or a receiver.
     last: AtomicU64,
 }
 
-/// A mailbox, and how many handles there are to it.
+/// A mailbox, and the number of handles to it.
 #[derive(Debug)]
 struct InUse {
     mailbox: Arc<Mailbox>,
@@ -78,30 +77,29 @@ struct InUse {
 /// One person's messages.
 #[derive(Debug)]
 struct Mailbox {
-    /// A permit for each message that still fits. Who waits for one is served
-    /// in the order in which they came.
+    /// One permit for each message that still fits.
     room: Semaphore,
-    /// The messages. To change them wakes those who wait for a change.
+    /// The messages. Changing them wakes the receiver.
     queue: watch::Sender<Queue>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// By their numbers, which grow.
+    /// In the order of their numbers.
     messages: VecDeque<ReceiveMessagesResponse>,
-    /// Who receives: the last that asked to.
+    /// The id of the current receiver, which is the one that came last.
     receiver: u64,
-    /// The number of the last message that was handed out to anybody.
+    /// The highest number that was handed out to any receiver.
     handed_out: u64,
 }
 
 impl Queue {
-    /// How many messages have the number `last` or a smaller one.
+    /// How many messages have a number up to `last`.
     fn up_to(&self, last: u64) -> usize {
         self.messages.partition_point(|m| m.number <= last)
     }
 
-    /// The first message behind the one with the number `last`.
+    /// The first message with a number above `last`.
     fn after(&self, last: u64) -> Option<&ReceiveMessagesResponse> {
         self.messages.get(self.up_to(last))
     }
@@ -109,10 +107,10 @@ impl Queue {
 // ANCHOR_END: mailbox
 
 impl Mailboxes {
-    /// No mailboxes yet, and room for as many as `limits` says.
+    /// An empty set of mailboxes.
     pub fn new(limits: Limits) -> Self {
-        // Numbers begin where those of an earlier run of the server have not
-        // come, if the clock was not set back: at the microseconds since 1970.
+        // Numbers start at the microseconds since 1970, so they are above those of an
+        // earlier run of the server, unless the clock was set back.
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_micros());
         Self {
@@ -125,31 +123,30 @@ impl Mailboxes {
     }
 
     // ANCHOR: put
-    /// Puts a message into the mailbox of whom it is for, and waits for room.
+    /// Puts a message into its recipient's mailbox, once there is room.
     ///
-    /// To drop the future before it is done puts nothing.
+    /// Cancel-safe: if the future is dropped before it is ready, nothing was put.
     ///
     /// # Errors
     ///
-    /// `RESOURCE_EXHAUSTED` if there is no room within the sender's patience,
-    /// or if there are too many mailboxes.
+    /// `RESOURCE_EXHAUSTED` if there is no room within [`Limits::patience`], or if there
+    /// are too many mailboxes.
     pub async fn put(&self, message: Message) -> Result<(), Status> {
         let handle = self.open(&message.to)?;
         let patience = self.shared.limits.patience;
         let room = time::timeout(patience, handle.mailbox.room.acquire()).await;
-        // The inner result is an error for a semaphore that was closed: ours
-        // never is.
+        // The inner result is an error only if the semaphore is closed, which ours never is.
         let Ok(Ok(room)) = room else {
             return Err(Status::resource_exhausted(format!(
                 "the mailbox of {:?} is full and stayed so for {patience:?}: send the rest later",
                 message.to
             )));
         };
-        // Given back when the message is acknowledged, and not at the end of
-        // this function.
+        // Without this, the permit would return at the end of this function. It returns
+        // when the message is acknowledged.
         room.forget();
         handle.mailbox.queue.send_modify(|queue| {
-            // Taken in here, so that numbers grow from message to message.
+            // Taken under the queue's lock, so that numbers grow within the queue.
             let number = self.shared.number();
             queue.messages.push_back(ReceiveMessagesResponse {
                 number,
@@ -161,7 +158,7 @@ impl Mailboxes {
     // ANCHOR_END: put
 
     // ANCHOR: receive
-    /// Takes the mailbox of `user` over: another receiver of it ends.
+    /// Takes over the mailbox of `user`. A receiver that has it ends with `ABORTED`.
     ///
     /// # Errors
     ///
@@ -184,27 +181,27 @@ impl Mailboxes {
     // ANCHOR_END: receive
 
     // ANCHOR: acknowledge
-    /// Removes the messages of `user` up to the one with the number `through`.
+    /// Removes the messages of `user` with numbers up to `through`.
     ///
     /// # Errors
     ///
-    /// `OUT_OF_RANGE` if that would remove a message that nobody has received.
+    /// `OUT_OF_RANGE` if that would remove a message that was not handed out.
     pub fn acknowledge(&self, user: &str, through: u64) -> Result<(), Status> {
         let Some(handle) = self.find(user) else {
-            return Ok(()); // Nothing is left to remove.
+            return Ok(()); // There is nothing to remove.
         };
         let mut removed = None;
         handle.mailbox.queue.send_if_modified(|queue| {
-            let dealt_with = queue.up_to(through);
-            if dealt_with <= queue.up_to(queue.handed_out) {
-                queue.messages.drain(..dealt_with);
-                removed = Some(dealt_with);
+            let count = queue.up_to(through);
+            if count <= queue.up_to(queue.handed_out) {
+                queue.messages.drain(..count);
+                removed = Some(count);
             }
-            false // A receiver waits for what comes, not for what goes.
+            false // Do not wake the receiver: there is no new message.
         });
         let removed = removed.ok_or_else(|| {
             Status::out_of_range(format!(
-                "not everything up to {through} was handed out: send the number of a message that came"
+                "not every message up to {through} was handed out: send a number that you received"
             ))
         })?;
         handle.mailbox.room.add_permits(removed);
@@ -261,8 +258,8 @@ impl Mailboxes {
 }
 
 impl Shared {
-    /// Whoever panicked while it held the lock left the map whole: each change
-    /// of it is one call.
+    /// Locks the map. A panic while the lock was held cannot have left the map half
+    /// changed, because every change is a single call.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, InUse>> {
         self.by_user.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -272,7 +269,7 @@ impl Shared {
     }
 }
 
-/// A mailbox in use. The last one to let go of an empty mailbox removes it.
+/// A mailbox in use. Dropping the last handle of an empty mailbox removes it.
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
@@ -284,7 +281,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let mut by_user = self.shared.lock();
         let Some(in_use) = by_user.get_mut(&self.user) else {
-            return; // It is there as long as this handle is.
+            return; // This cannot happen: a mailbox stays while it has handles.
         };
         in_use.handles -= 1;
         if in_use.handles == 0 && self.mailbox.queue.borrow().messages.is_empty() {
@@ -293,8 +290,7 @@ impl Drop for Handle {
     }
 }
 
-/// Who receives the messages of a mailbox. They stay there until they are
-/// acknowledged.
+/// Receives the messages of a mailbox, which stay there until they are acknowledged.
 #[derive(Debug)]
 pub struct Receiver {
     handle: Handle,
@@ -306,11 +302,11 @@ pub struct Receiver {
 
 impl Receiver {
     // ANCHOR: next
-    /// The next message; none if none has come for the idle time.
+    /// Waits for the next message. Returns `None` if none comes within [`Limits::idle`].
     ///
     /// # Errors
     ///
-    /// `ABORTED` if another receiver has taken the mailbox over.
+    /// `ABORTED` if another receiver has taken over the mailbox.
     pub async fn next(&mut self) -> Result<Option<ReceiveMessagesResponse>, Status> {
         let idle = self.handle.shared.limits.idle;
         let change = self
@@ -321,16 +317,17 @@ impl Receiver {
         };
         if queue.receiver != self.id {
             return Err(Status::aborted(
-                "another receiver has taken the mailbox over",
+                "another receiver has taken over the mailbox",
             ));
         }
         let next = queue.after(self.last).cloned();
+        // `queue` is a read lock, and the change below takes the write lock.
         drop(queue);
         if let Some(next) = &next {
             self.last = next.number;
             self.handle.mailbox.queue.send_if_modified(|queue| {
                 queue.handed_out = queue.handed_out.max(next.number);
-                false // Nobody waits for that.
+                false // Do not wake the receiver: it is ourselves.
             });
         }
         Ok(next)

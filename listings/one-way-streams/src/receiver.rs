@@ -1,5 +1,5 @@
-//! `one-way-streams-receiver [URI [USER]]` prints somebody's messages, until
-//! none has come for a while.
+//! `one-way-streams-receiver [URI [USER]]` prints a user's messages, until none has come
+//! for a while.
 
 use std::{env, time::Duration};
 
@@ -35,8 +35,8 @@ async fn main() -> anyhow::Result<()> {
     let channel = Endpoint::from_shared(uri.clone())
         .with_context(|| format!("{uri:?} is not a URI"))?
         .connect_timeout(Duration::from_secs(5))
-        // A stream is quiet while there are no messages: this tells us sooner
-        // than a limit could that the server's machine has vanished.
+        // A stream is silent while there are no messages. Pings find out whether the
+        // server is still there.
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .connect()
@@ -54,10 +54,11 @@ async fn main() -> anyhow::Result<()> {
         .await
         .map_err(ended_early)?
     {
-        let message = response.message.context("a message without a message")?;
+        let message = response.message.context("the response has no message")?;
         println!("{}: {}", escape(&message.from), escape(&message.content));
 
-        // Only now: whoever acknowledges first and dies then has lost it.
+        // Only after printing: a receiver that acknowledges first and is killed then
+        // has lost the message.
         let request = AcknowledgeMessagesRequest {
             user: user.clone(),
             through: response.number,
@@ -69,8 +70,8 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The status in one line. Its source is left out, as two runs differ in it: the
-/// same kill gives now a reset connection and now a broken pipe.
+/// The status in one line. Its source is left out because it varies: a killed server
+/// shows as a reset connection or as a broken pipe.
 fn ended_early(status: Status) -> anyhow::Error {
     anyhow!("{:?}: {}", status.code(), escape(status.message()))
 }

@@ -1,4 +1,4 @@
-//! `one-way-streams-sender [URI [FROM TO MESSAGE…]]` sends messages to somebody.
+//! `one-way-streams-sender [URI [FROM TO MESSAGE…]]` sends messages to a mailbox.
 
 use std::{env, time::Duration};
 
@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
         }
     });
     let mut request = Request::new(tokio_stream::iter(requests));
-    // For the server, which need not go on for longer than we wait.
+    // Tells the server, so that it does not go on for longer than we wait.
     request.set_timeout(CALL_LIMIT);
     let taken = match within(CALL_LIMIT, client.send_messages(request)).await {
         Ok(response) => response.into_inner().taken,
@@ -58,6 +58,9 @@ async fn main() -> anyhow::Result<()> {
     };
     println!("{taken} messages sent");
     // ANCHOR_END: call
-    ensure!(usize::try_from(taken)? == count, "{count} were to be sent");
+    ensure!(
+        usize::try_from(taken)? == count,
+        "the server took {taken} of {count} messages"
+    );
     Ok(())
 }

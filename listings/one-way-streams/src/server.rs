@@ -1,6 +1,6 @@
-//! `one-way-streams-server [ADDRESS [IDLE [MESSAGES]]]` serves mailboxes until
-//! Ctrl-C. A receiver's stream is closed after IDLE seconds without a message;
-//! a mailbox holds so many MESSAGES.
+//! `one-way-streams-server [ADDRESS [IDLE [MESSAGES]]]` serves mailboxes until Ctrl-C. A
+//! receiver's stream ends after IDLE seconds without a message. A mailbox holds up to
+//! MESSAGES messages.
 
 use std::{env, time::Duration};
 
@@ -43,5 +43,5 @@ fn number(argument: &str, what: &str, most: u64) -> anyhow::Result<u64> {
     let number = argument.parse().ok();
     number
         .filter(|number| (1..=most).contains(number))
-        .with_context(|| format!("{argument:?} is no number of {what}: say 1 to {most}"))
+        .with_context(|| format!("{argument:?} is not a number of {what} from 1 to {most}"))
 }

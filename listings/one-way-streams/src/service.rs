@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use futures_util::stream;
+use async_stream::try_stream;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -19,19 +19,19 @@ use crate::{
 /// The longest name, in characters (Unicode scalar values).
 pub const MAX_NAME_CHARS: usize = 64;
 
-/// The metadata of a call to send that failed: how many of its messages were
-/// put into mailboxes before.
+/// The metadata key that says how many messages a failed `SendMessages` call had put
+/// into mailboxes.
 pub const MESSAGES_TAKEN: &str = "messages-taken";
 
 /// The service.
 #[derive(Debug)]
-pub struct Post {
+pub struct MailboxService {
     mailboxes: Mailboxes,
     stopping: CancellationToken,
 }
 
-impl Post {
-    /// Serves `mailboxes` until `stopping` is cancelled; then all calls end.
+impl MailboxService {
+    /// Serves `mailboxes`. Open calls end with `UNAVAILABLE` once `stopping` is cancelled.
     pub fn new(mailboxes: Mailboxes, stopping: CancellationToken) -> Self {
         Self {
             mailboxes,
@@ -40,7 +40,8 @@ impl Post {
     }
 
     // ANCHOR: take
-    /// Puts messages into mailboxes until there are no more, and counts them.
+    /// Puts messages into mailboxes until the client has sent its last one, and counts
+    /// them in `taken`.
     async fn take(
         &self,
         mut requests: Streaming<SendMessagesRequest>,
@@ -61,7 +62,7 @@ impl Post {
 }
 
 #[tonic::async_trait]
-impl MessageService for Post {
+impl MessageService for MailboxService {
     // ANCHOR: send
     async fn send_messages(
         &self,
@@ -76,8 +77,7 @@ impl MessageService for Post {
         match end {
             Ok(()) => Ok(Response::new(SendMessagesResponse { taken })),
             Err(mut status) => {
-                // An answer in place of the count, so that the sender knows
-                // where to go on.
+                // The sender needs the count to know which messages to send again.
                 status.metadata_mut().insert(MESSAGES_TAKEN, taken.into());
                 Err(status)
             }
@@ -95,27 +95,26 @@ impl MessageService for Post {
     ) -> Result<Response<Self::ReceiveMessagesStream>, Status> {
         let ReceiveMessagesRequest { user } = request.into_inner();
         check_name("user", &user)?;
-        let receiver = self.mailboxes.receive(&user)?;
+        let mut receiver = self.mailboxes.receive(&user)?;
         let stopping = self.stopping.clone();
-        let visit = Visit {
+        let mut visit = Visit {
             user,
             handed_out: 0,
         };
-
-        let messages = stream::try_unfold(
-            (receiver, visit, stopping),
-            async |(mut receiver, mut visit, stopping)| {
-                let next = stopping.run_until_cancelled(receiver.next()).await;
-                let next = next.unwrap_or_else(|| Err(stopped()))?;
-                visit.handed_out += u64::from(next.is_some());
-                Ok(next.map(|message| (message, (receiver, visit, stopping))))
-            },
-        );
+        let messages = try_stream! {
+            while let Some(message) = stopping
+                .run_until_cancelled(receiver.next())
+                .await
+                .unwrap_or_else(|| Err(stopped()))?
+            {
+                visit.count();
+                yield message;
+            }
+        };
         Ok(Response::new(Box::pin(messages)))
     }
     // ANCHOR_END: receive
 
-    // ANCHOR: acknowledge
     async fn acknowledge_messages(
         &self,
         request: Request<AcknowledgeMessagesRequest>,
@@ -125,17 +124,25 @@ impl MessageService for Post {
         self.mailboxes.acknowledge(&user, through)?;
         Ok(Response::new(AcknowledgeMessagesResponse {}))
     }
-    // ANCHOR_END: acknowledge
 }
 
 // ANCHOR: visit
-/// One call of a receiver, for the log: dropped when the call ends, however it
-/// does.
+/// A call of a receiver. It is dropped when the call ends, in whichever way, and then
+/// writes to the log.
 #[derive(Debug)]
 struct Visit {
     user: String,
-    /// How many messages: whether they arrived, only an acknowledgement says.
+    /// How many messages were given to tonic. Only an acknowledgement says that one has
+    /// arrived.
     handed_out: u64,
+}
+
+impl Visit {
+    /// Counts a message. As a method, it makes the stream own the whole `Visit`: a closure
+    /// that only named the field would copy the number.
+    fn count(&mut self) {
+        self.handed_out += 1;
+    }
 }
 
 impl Drop for Visit {
@@ -150,7 +157,11 @@ fn stopped() -> Status {
     Status::unavailable("the server is stopping: connect again")
 }
 
-/// Says what is wrong with the name in `field`.
+/// Checks the name in `field`.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` if it is blank or longer than [`MAX_NAME_CHARS`].
 fn check_name(field: &str, name: &str) -> Result<(), Status> {
     if name.trim().is_empty() {
         return Err(Status::invalid_argument(format!("{field} is empty")));

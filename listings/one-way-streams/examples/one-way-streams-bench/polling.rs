@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::stream;
+use async_stream::try_stream;
 use one_way_streams::pb::{
     AcknowledgeMessagesRequest, AcknowledgeMessagesResponse, Message, ReceiveMessagesRequest,
     ReceiveMessagesResponse, SendMessagesRequest, SendMessagesResponse,
@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 /// How long a receiver sleeps between two looks.
 const POLL: Duration = Duration::from_millis(100);
 
-/// The messages, by whom they are for.
+/// The messages, by recipient.
 #[derive(Clone, Debug, Default)]
 pub struct Polling(Arc<Mutex<HashMap<String, Vec<Message>>>>);
 
@@ -62,18 +62,18 @@ impl MessageService for Polling {
         request: Request<ReceiveMessagesRequest>,
     ) -> Result<Response<Self::ReceiveMessagesStream>, Status> {
         let user = request.into_inner().user;
-        let messages = stream::unfold((self.clone(), user), async |(queues, user)| {
+        let queues = self.clone();
+        let messages = try_stream! {
             loop {
                 sleep(POLL).await;
                 if let Some(message) = queues.pop(&user) {
-                    let response = ReceiveMessagesResponse {
+                    yield ReceiveMessagesResponse {
                         number: 0,
                         message: Some(message),
                     };
-                    return Some((Ok(response), (queues, user)));
                 }
             }
-        });
+        };
         Ok(Response::new(Box::pin(messages)))
     }
 

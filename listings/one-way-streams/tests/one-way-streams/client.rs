@@ -60,18 +60,18 @@ async fn a_stream_that_does_not_begin_is_given_up() {
 #[tokio::test]
 async fn numbers_that_the_server_cannot_use_are_refused_at_once() {
     for (what, arguments) in [
-        ("seconds: say 1 to 3600", &["0"][..]),
-        ("seconds: say 1 to 3600", &["-1"]),
-        ("seconds: say 1 to 3600", &["3601"]),
-        ("seconds: say 1 to 3600", &["18446744073709551615"]),
-        ("seconds: say 1 to 3600", &["five"]),
-        ("seconds: say 1 to 3600", &[""]),
-        ("messages: say 1 to 1000000", &["5", "0"]),
-        ("messages: say 1 to 1000000", &["5", "-1"]),
-        ("messages: say 1 to 1000000", &["5", "1000001"]),
-        ("messages: say 1 to 1000000", &["5", "18446744073709551615"]),
-        ("messages: say 1 to 1000000", &["5", "18446744073709551616"]),
-        ("messages: say 1 to 1000000", &["5", "1.5"]),
+        ("seconds from 1 to 3600", &["0"][..]),
+        ("seconds from 1 to 3600", &["-1"]),
+        ("seconds from 1 to 3600", &["3601"]),
+        ("seconds from 1 to 3600", &["18446744073709551615"]),
+        ("seconds from 1 to 3600", &["five"]),
+        ("seconds from 1 to 3600", &[""]),
+        ("messages from 1 to 1000000", &["5", "0"]),
+        ("messages from 1 to 1000000", &["5", "-1"]),
+        ("messages from 1 to 1000000", &["5", "1000001"]),
+        ("messages from 1 to 1000000", &["5", "18446744073709551615"]),
+        ("messages from 1 to 1000000", &["5", "18446744073709551616"]),
+        ("messages from 1 to 1000000", &["5", "1.5"]),
     ] {
         let server = Command::new(SERVER)
             .arg("127.0.0.1:0")
@@ -82,7 +82,7 @@ async fn numbers_that_the_server_cannot_use_are_refused_at_once() {
         let error = String::from_utf8_lossy(&server.stderr);
         assert!(!server.status.success());
         assert!(
-            error.contains(&format!("is no number of {what}")),
+            error.contains(&format!("is not a number of {what}")),
             "{error}"
         );
     }

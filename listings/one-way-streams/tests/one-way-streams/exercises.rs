@@ -1,55 +1,193 @@
-//! The exercises of the chapter. Each test passes because it is expected to
-//! panic: remove that line, and the test fails until the exercise is solved.
+//! The exercises of the chapter. Each test passes because it is expected to panic:
+//! remove that line, and the test fails until the exercise is solved.
 
+use std::{
+    pin::Pin,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use async_stream::try_stream;
 use one_way_streams::{
-    mailboxes::{Limits, Mailboxes},
-    pb::{Message, SendMessagesRequest, message_service_client::MessageServiceClient},
+    mailboxes::Limits,
+    pb::{
+        AcknowledgeMessagesRequest, AcknowledgeMessagesResponse, Message, ReceiveMessagesRequest,
+        ReceiveMessagesResponse, SendMessagesRequest, SendMessagesResponse,
+        message_service_client::MessageServiceClient,
+        message_service_server::{MessageService, MessageServiceServer},
+    },
     serve,
 };
-use tokio::net::TcpListener;
-use tonic::Code;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    net::TcpListener,
+    process::{ChildStdout, Command},
+    sync::{oneshot, watch},
+    time::timeout,
+};
+use tokio_stream::{Stream, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-fn message(from: &str, content: &str) -> Message {
+const RECEIVER: &str = env!("CARGO_BIN_EXE_one-way-streams-receiver");
+
+/// Longer than anything here takes, even on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+fn message(content: &str) -> Message {
     Message {
-        from: from.to_owned(),
+        from: "jack".to_owned(),
         to: "mike".to_owned(),
         content: content.to_owned(),
     }
 }
 
-#[tokio::test]
-#[should_panic(expected = "an empty message is taken")]
-async fn exercise_1_a_message_without_content_is_refused() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let uri = format!("http://{}", listener.local_addr().expect("it is bound"));
-    tokio::spawn(serve(listener, Limits::default(), std::future::pending()));
-    let mut client = MessageServiceClient::connect(uri).await.expect("it runs");
-
-    let message = Some(message("jack", ""));
-    let requests = tokio_stream::iter([SendMessagesRequest { message }]);
-    let status = client
-        .send_messages(requests)
-        .await
-        .expect_err("an empty message is taken");
-    assert_eq!(status.code(), Code::InvalidArgument);
+/// A mailbox server on `address` until the sender is dropped.
+async fn start(address: &str) -> (String, oneshot::Sender<()>) {
+    let listener = TcpListener::bind(address).await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let limits = Limits {
+        // The receiver waits while the server restarts.
+        idle: TIMEOUT,
+        ..Limits::default()
+    };
+    tokio::spawn(serve(listener, limits, async {
+        stopped.await.ok();
+    }));
+    (address, stop)
 }
 
-/// The clock is paused, so nobody waits for room.
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "jack leaves no room for anna")]
-async fn exercise_2_one_sender_has_at_most_half_of_a_mailbox() {
-    let limits = Limits::default();
-    let mailboxes = Mailboxes::new(limits);
-    let mut refused = None;
-    for _ in 0..limits.messages {
-        if let Err(status) = mailboxes.put(message("jack", "在吗")).await {
-            refused = Some(status.code());
-            break;
+async fn send(address: &str, content: &str) {
+    let client = MessageServiceClient::connect(format!("http://{address}")).await;
+    let message = Some(message(content));
+    let requests = tokio_stream::iter([SendMessagesRequest { message }]);
+    let sent = client.expect("it runs").send_messages(requests).await;
+    sent.expect("there is room");
+}
+
+/// Reads what the receiver prints until it is `line`.
+///
+/// # Panics
+///
+/// If the receiver ends before.
+async fn wait_for(lines: &mut Lines<BufReader<ChildStdout>>, line: &str) {
+    let wait = async {
+        loop {
+            let printed = lines.next_line().await.expect("it is text");
+            if printed.expect("the receiver has given up") == line {
+                break;
+            }
         }
+    };
+    timeout(TIMEOUT, wait).await.expect("it is printed");
+}
+
+#[tokio::test]
+#[should_panic(expected = "the receiver has given up")]
+async fn exercise_1_the_receiver_survives_a_restart_of_the_server() {
+    let (address, stop) = start("127.0.0.1:0").await;
+    let mut receiver = Command::new(RECEIVER)
+        .arg(format!("http://{address}"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut printed = BufReader::new(receiver.stdout.take().expect("it is piped")).lines();
+    send(&address, "before").await;
+    wait_for(&mut printed, "jack: before").await;
+
+    drop(stop);
+    // The new server can bind the port once the old one has closed its listener.
+    let restart = async {
+        loop {
+            if TcpListener::bind(&address).await.is_ok() {
+                break start(&address).await;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (_, _stop) = timeout(TIMEOUT, restart).await.expect("the port is free");
+    send(&address, "after").await;
+    wait_for(&mut printed, "jack: after").await;
+}
+
+/// A server that has 100 messages, and ends the stream when all are acknowledged.
+struct Counting {
+    acknowledgements: Arc<AtomicU64>,
+    through: watch::Sender<u64>,
+}
+
+const MESSAGES: u64 = 100;
+
+#[tonic::async_trait]
+impl MessageService for Counting {
+    async fn send_messages(
+        &self,
+        _: Request<Streaming<SendMessagesRequest>>,
+    ) -> Result<Response<SendMessagesResponse>, Status> {
+        Err(Status::unimplemented("not needed here"))
     }
-    mailboxes
-        .put(message("anna", "在吗"))
-        .await
-        .expect("jack leaves no room for anna");
-    assert_eq!(refused, Some(Code::ResourceExhausted));
+
+    type ReceiveMessagesStream =
+        Pin<Box<dyn Stream<Item = Result<ReceiveMessagesResponse, Status>> + Send>>;
+
+    async fn receive_messages(
+        &self,
+        _: Request<ReceiveMessagesRequest>,
+    ) -> Result<Response<Self::ReceiveMessagesStream>, Status> {
+        let mut through = self.through.subscribe();
+        let messages = try_stream! {
+            for number in 1..=MESSAGES {
+                yield ReceiveMessagesResponse {
+                    number,
+                    message: Some(message("在吗")),
+                };
+            }
+            through.wait_for(|&through| through == MESSAGES).await.ok();
+        };
+        Ok(Response::new(Box::pin(messages)))
+    }
+
+    async fn acknowledge_messages(
+        &self,
+        request: Request<AcknowledgeMessagesRequest>,
+    ) -> Result<Response<AcknowledgeMessagesResponse>, Status> {
+        self.acknowledgements.fetch_add(1, Relaxed);
+        self.through.send_replace(request.into_inner().through);
+        Ok(Response::new(AcknowledgeMessagesResponse {}))
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "one call for each message")]
+async fn exercise_2_one_acknowledgement_covers_many_messages() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let uri = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let acknowledgements = Arc::new(AtomicU64::new(0));
+    let service = MessageServiceServer::new(Counting {
+        acknowledgements: acknowledgements.clone(),
+        through: watch::Sender::new(0),
+    });
+    tokio::spawn(
+        Server::builder()
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener)),
+    );
+    let receiver = Command::new(RECEIVER).arg(uri).kill_on_drop(true).output();
+    let receiver = timeout(TIMEOUT, receiver).await;
+    let receiver = receiver.expect("all is acknowledged").expect("it starts");
+    let error = String::from_utf8_lossy(&receiver.stderr);
+    assert!(receiver.status.success(), "{error}");
+    let printed = String::from_utf8_lossy(&receiver.stdout);
+    let received = printed.lines().filter(|line| *line == "jack: 在吗");
+    assert_eq!(received.count(), 100);
+    assert!(
+        acknowledgements.load(Relaxed) <= 20,
+        "one call for each message: {acknowledgements:?}"
+    );
 }

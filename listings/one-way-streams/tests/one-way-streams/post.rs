@@ -215,7 +215,7 @@ async fn a_second_receiver_ends_the_first() -> Result {
     assert_eq!(status.code(), Code::Aborted);
     assert_eq!(
         status.message(),
-        "another receiver has taken the mailbox over"
+        "another receiver has taken over the mailbox"
     );
     Ok(())
 }
