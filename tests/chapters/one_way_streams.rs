@@ -373,7 +373,10 @@ fn invalid_number_is_reported() -> Result {
             ["127.0.0.1:0", "soon", "1"],
             "Error: \"soon\" is not a number of seconds",
         ),
-        (["127.0.0.1:0", "5", "many"], "Error: \"many\" is not a number"),
+        (
+            ["127.0.0.1:0", "5", "many"],
+            "Error: \"many\" is not a number",
+        ),
     ] {
         let output = listing.run(SERVER, arguments)?;
         ensure!(

@@ -1,5 +1,5 @@
-//! `bidirectional-streams-client [URI [FROM [TO]]]` is FROM's side of a chat
-//! with TO: what you type is said, Ctrl-D says goodbye.
+//! `bidirectional-streams-client [URI [FROM [TO]]]` is FROM's side of a chat with TO. It
+//! sends each line that you type. Ctrl-D ends the chat.
 
 use std::{env, io, thread, time::Duration};
 
@@ -19,12 +19,12 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, Streaming, transport::Endpoint};
 
-/// How long connecting may take, and then the beginning of the response. The chat
-/// itself may be longer.
+/// How long connecting may take, and then the response headers. The chat itself may take
+/// longer.
 const OPEN_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the server may take to end the call after our goodbye. What we said
-/// before may still wait for a slow reader, which the server bears for [`PATIENCE`].
+/// How long the server may take to end the call after we have half-closed. Our last
+/// message may still wait for a slow reader, for up to [`PATIENCE`].
 const GOODBYE_LIMIT: Duration = PATIENCE.saturating_mul(2);
 
 #[tokio::main]
@@ -45,9 +45,9 @@ async fn main() -> anyhow::Result<()> {
     let mut client = ChatServiceClient::new(repaired(channel));
 
     // ANCHOR: open
-    let said_goodbye = CancellationToken::new();
+    let half_closed = CancellationToken::new();
     let requests =
-        ReceiverStream::new(typed(said_goodbye.clone())).map(|content| ChatRequest { content });
+        ReceiverStream::new(typed(half_closed.clone())).map(|content| ChatRequest { content });
     let mut request = Request::new(requests);
     for (key, name) in [("from", &from), ("to", &to)] {
         let name = name
@@ -60,19 +60,19 @@ async fn main() -> anyhow::Result<()> {
 
     // ANCHOR: listen
     let too_late = async {
-        said_goodbye.cancelled().await;
+        half_closed.cancelled().await;
         time::sleep(GOODBYE_LIMIT).await;
     };
     tokio::select! {
         ended = listen(events.into_inner()) => ended?,
-        () = too_late => bail!("the call was not over {GOODBYE_LIMIT:?} after our goodbye"),
+        () = too_late => bail!("the call was not over {GOODBYE_LIMIT:?} after our half-close"),
     }
     println!("goodbye");
     Ok(())
 }
 
-/// Prints what happens, until the call ends. Names and messages come from other
-/// people, so they are escaped.
+/// Prints events until the call ends. Names and messages come from other people, so
+/// control characters in them are escaped.
 async fn listen(mut events: Streaming<ChatResponse>) -> anyhow::Result<()> {
     while let Some(response) = events.message().await.map_err(ended_early)? {
         match response.event {
@@ -83,7 +83,7 @@ async fn listen(mut events: Streaming<ChatResponse>) -> anyhow::Result<()> {
                 let not = if here { "" } else { "not " };
                 println!("{} is {not}here", escape(&name));
             }
-            // From a server that is newer than this program.
+            // An event that only a newer server knows.
             None => {}
         }
     }
@@ -91,18 +91,18 @@ async fn listen(mut events: Streaming<ChatResponse>) -> anyhow::Result<()> {
 }
 // ANCHOR_END: listen
 
-/// The status in one line. Its source is left out, as two runs differ in it: the
-/// same kill gives now a reset connection and now a broken pipe.
+/// The status in one line. Its source is left out because it varies: a killed server
+/// shows as a reset connection or as a broken pipe.
 fn ended_early(status: Status) -> anyhow::Error {
     anyhow!("{:?}: {}", status.code(), escape(status.message()))
 }
 
 // ANCHOR: typed
-/// The lines that are typed, until Ctrl-D, which cancels `said_goodbye`.
+/// The lines that are typed, until Ctrl-D. Then `half_closed` is cancelled.
 ///
-/// A thread of our own: a program that ended would wait for tokio's reading of
-/// standard input, which only a key ends.
-fn typed(said_goodbye: CancellationToken) -> mpsc::Receiver<String> {
+/// It uses a thread of its own. Reading standard input through tokio would keep the
+/// program from ending until another key is pressed.
+fn typed(half_closed: CancellationToken) -> mpsc::Receiver<String> {
     let (lines, typed) = mpsc::channel(1);
     thread::spawn(move || {
         for line in io::stdin().lines().map_while(Result::ok) {
@@ -110,7 +110,7 @@ fn typed(said_goodbye: CancellationToken) -> mpsc::Receiver<String> {
                 break; // The call has ended.
             }
         }
-        said_goodbye.cancel();
+        half_closed.cancel();
     });
     typed
 }

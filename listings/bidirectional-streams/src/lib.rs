@@ -1,7 +1,6 @@
-//! Two people talk, each over one call that carries messages in both
-//! directions.
+//! A chat of two people. Each has one call, which carries messages in both directions.
 //!
-//! [`seats`] knows who is here, [`service`] is one person's call.
+//! [`service`] runs a call, and [`registry`] lets the two calls find each other.
 
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ pub mod escape;
 pub mod incoming;
 pub mod limit;
 pub mod malformed;
-pub mod seats;
+pub mod registry;
 pub mod service;
 pub mod shutdown;
 
@@ -24,46 +23,44 @@ pub mod pb {
     tonic::include_proto!("chat.v1");
 }
 
-// ANCHOR: limits
 /// The largest request, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4096;
 
-/// How many events wait for a person who does not read them. Then a person who
-/// speaks to them waits too, for [`PATIENCE`] at most.
+/// How many events wait for a client that does not read. When there are so many, the
+/// other side's messages wait too, for [`PATIENCE`] at most.
 pub const MAX_UNREAD: usize = 32;
 
-/// How many people may be in their chats at once.
-pub const MAX_SEATS: usize = 10_000;
+/// How many calls may be open at once.
+pub const MAX_CALLS: usize = 10_000;
 
-/// How many chats one connection may carry at once. Those beyond it wait in the
-/// client until another one ends. tonic sets no limit by itself.
+/// How many calls may be open at once on one connection. Further calls wait in the
+/// client until one ends. tonic's default is no limit.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 100;
 
-/// How long each message, and the news that the other person has left, waits for one
-/// who does not read. The call of the person who sends the message ends then.
+/// How long an event waits for a client that does not read. After that, the call that
+/// sends a message ends with `RESOURCE_EXHAUSTED`.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many bytes of one call may lie unread in the server: a sender that is
-/// faster is held up. hyper's default is 1 MiB.
+/// How many bytes of one call the server holds unread. A sender that is faster has to
+/// wait. hyper's default is 1 MiB.
 pub const STREAM_WINDOW_BYTES: u32 = 16 * 1024;
 
-/// The same for one connection: enough for all its calls. Or those that are held
-/// up would hold up the others.
+/// The same for one connection. It has to be enough for all its calls: otherwise
+/// senders that wait would also hold up calls that could go on.
 pub const CONNECTION_WINDOW_BYTES: u32 = MAX_STREAMS_PER_CONNECTION * STREAM_WINDOW_BYTES;
 
 /// How long the open calls may take to end once the server is told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often an idle connection is asked whether the other end is still there.
+/// How long a connection may be silent before the other end is pinged.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long it may take to say so.
+/// How long the answer to a ping may take.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-// ANCHOR_END: limits
 
-/// Serves chats on `listener` until `shutdown` resolves. Those that are under
-/// way then end with `UNAVAILABLE`, or
-/// after [`DRAIN_TIMEOUT`] if their clients do not read it.
+/// Serves chats on `listener` until `shutdown` resolves. Open calls then end with
+/// `UNAVAILABLE`, and connections that are still open after [`DRAIN_TIMEOUT`] end with
+/// the runtime.
 ///
 /// # Errors
 ///

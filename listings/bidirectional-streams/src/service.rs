@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use crate::{
     MAX_UNREAD, PATIENCE,
     pb::{ChatRequest, ChatResponse, Message, chat_service_server},
-    seats::{Place, Seat, Seats},
+    registry::{Registration, Registry, Side},
 };
 
 /// The longest name, in characters.
@@ -20,15 +20,15 @@ pub const MAX_NAME_CHARS: usize = 64;
 /// The service.
 #[derive(Debug)]
 pub struct Chat {
-    seats: Seats,
+    registry: Registry,
     stopping: CancellationToken,
 }
 
 impl Chat {
-    /// Serves until `stopping` is cancelled; then all calls end.
+    /// A service whose open calls end with `UNAVAILABLE` once `stopping` is cancelled.
     pub fn new(stopping: CancellationToken) -> Self {
         Self {
-            seats: Seats::default(),
+            registry: Registry::default(),
             stopping,
         }
     }
@@ -43,98 +43,113 @@ impl chat_service_server::ChatService for Chat {
         &self,
         request: Request<Streaming<ChatRequest>>,
     ) -> Result<Response<Self::ChatStream>, Status> {
-        let place = Place {
+        let side = Side {
             from: name(request.metadata(), "from")?,
             to: name(request.metadata(), "to")?,
         };
-        if place.from == place.to {
+        if side.from == side.to {
             return Err(Status::invalid_argument(
-                "metadata `from` and `to` are the same: name somebody else",
+                "metadata `from` and `to` are the same: name two people",
             ));
         }
-        // One place more: for the status that ends the call.
-        let (ear, events) = mpsc::channel(MAX_UNREAD + 1);
-        let last_word = ear.clone().try_reserve_owned();
-        let last_word = last_word.map_err(|_| Status::internal("a new channel has no room"))?;
-        let seat = self.seats.sit(place, ear)?;
+        // One slot more than for events: it is kept for the status that ends the call.
+        let (events, responses) = mpsc::channel(MAX_UNREAD + 1);
+        let status_slot = events.clone().try_reserve_owned();
+        let status_slot = status_slot.map_err(|_| Status::internal("a new channel is full"))?;
+        let registration = self.registry.join(side, events)?;
         let stopping = self.stopping.clone();
-        tokio::spawn(attend(seat, request.into_inner(), last_word, stopping));
-        // At once, without a look at the requests: a client may wait for our
-        // response before it sends the first.
-        Ok(Response::new(ReceiverStream::new(events)))
+        tokio::spawn(run_call(
+            registration,
+            request.into_inner(),
+            status_slot,
+            stopping,
+        ));
+        // The handler returns before it has read a request, since a client may wait for
+        // the response headers before it sends one.
+        Ok(Response::new(ReceiverStream::new(responses)))
     }
 }
 // ANCHOR_END: chat
 
-// ANCHOR: attend
-/// Stays with a person until they leave.
-async fn attend(
-    seat: Seat,
+// ANCHOR: run_call
+/// Runs a call until it ends, in one of four ways.
+async fn run_call(
+    registration: Registration,
     requests: Streaming<ChatRequest>,
-    last_word: OwnedPermit<Result<ChatResponse, Status>>,
+    status_slot: OwnedPermit<Result<ChatResponse, Status>>,
     stopping: CancellationToken,
 ) {
-    let Place { from, to } = seat.place.clone();
-    tracing::info!(from, to, "came");
+    let Side { from, to } = registration.side.clone();
+    tracing::info!(from, to, "joined");
     let end = tokio::select! {
-        end = pass_on(&seat, requests) => end,
-        () = seat.ear.closed() => Err(Status::cancelled("the client has gone")),
-        () = seat.lost.cancelled() => Err(Status::aborted("you have come again elsewhere")),
-        () = stopping.cancelled() => Err(Status::unavailable("the server is stopping")),
+        end = forward(&registration, requests) => end,
+        () = registration.events.closed() => Err(Status::cancelled("the client has gone")),
+        () = registration.replaced.cancelled() => {
+            Err(Status::aborted("a newer call has the same names"))
+        }
+        () = stopping.cancelled() => Err(Status::unavailable("the server is stopping: call again")),
     };
     tracing::info!(from, to, "left");
 
-    let (seats, here, there) = (
-        seat.seats.clone(),
-        seat.place.clone(),
-        seat.place.opposite(),
-    );
-    // The call ends when its last ear is gone: with OK, unless a status is the
-    // last that it hears.
+    let registry = registration.registry.clone();
+    let side = registration.side.clone();
+    let other = side.opposite();
+    // The response stream ends when its last sender is gone. It ends with OK, unless its
+    // last item is an error.
     match end {
-        Ok(()) => drop(last_word),
-        Err(status) => drop(last_word.send(Err(status))),
+        Ok(()) => drop(status_slot),
+        Err(status) => drop(status_slot.send(Err(status))),
     }
-    drop(seat);
-    // The other one may be deaf: those who leave must not pile up.
-    let told = seats.tell_presence(&there, &here);
+    drop(registration);
+    // The other side may not be reading, and tasks that wait for it must not pile up.
+    let told = registry.send_presence(&other, &side);
     time::timeout(PATIENCE, told).await.ok();
 }
+// ANCHOR_END: run_call
 
-/// Passes on what a person says, until they have no more to say.
-///
-/// No wait in here is without a limit but the one for the person's next message: a
-/// half-close lies behind all messages, so it is not seen while one of them waits.
+// ANCHOR: forward
+/// Forwards messages to the other side until the client half-closes.
 ///
 /// # Errors
 ///
-/// `RESOURCE_EXHAUSTED` if the other person has not read for [`PATIENCE`].
-async fn pass_on(seat: &Seat, mut requests: Streaming<ChatRequest>) -> Result<(), Status> {
-    let (here, there) = (&seat.place, &seat.place.opposite());
-    if !seat.told {
-        heard(there, seat.seats.tell_presence(there, here)).await?;
+/// `RESOURCE_EXHAUSTED` if the other side has not read for [`PATIENCE`].
+async fn forward(
+    registration: &Registration,
+    mut requests: Streaming<ChatRequest>,
+) -> Result<(), Status> {
+    let registry = &registration.registry;
+    let (side, other) = (&registration.side, &registration.side.opposite());
+    if !registration.announced {
+        within_patience(other, registry.send_presence(other, side)).await?;
     }
     while let Some(ChatRequest { content }) = requests.message().await? {
-        let from = here.from.clone();
+        let from = side.from.clone();
         let message = Message { from, content };
-        if !heard(there, seat.seats.tell(there, message)).await? {
-            heard(here, seat.seats.tell_presence(here, there)).await?;
+        if !within_patience(other, registry.send_message(other, message)).await? {
+            within_patience(side, registry.send_presence(side, other)).await?;
         }
     }
     Ok(())
 }
 
-/// Waits until the person at `place` has room for what they are told.
-async fn heard<T>(place: &Place, telling: impl Future<Output = T>) -> Result<T, Status> {
-    time::timeout(PATIENCE, telling).await.map_err(|_| {
-        let name = &place.from;
-        Status::resource_exhausted(format!("{name} has not read for {PATIENCE:?}: come again"))
+/// Limits the wait for room in the channel of `side`. Without a limit, a half-close that
+/// follows the message would never be seen.
+async fn within_patience<T>(side: &Side, send: impl Future<Output = T>) -> Result<T, Status> {
+    time::timeout(PATIENCE, send).await.map_err(|_| {
+        let name = &side.from;
+        Status::resource_exhausted(format!(
+            "{name} has not read for {PATIENCE:?}: try again later"
+        ))
     })
 }
-// ANCHOR_END: attend
+// ANCHOR_END: forward
 
 // ANCHOR: name
 /// The name in the metadata under `key`.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` if it is missing, blank, too long, or not printable ASCII.
 fn name(metadata: &MetadataMap, key: &str) -> Result<String, Status> {
     let bad = |what: String| Status::invalid_argument(format!("metadata `{key}` {what}"));
     let value = metadata
@@ -142,12 +157,12 @@ fn name(metadata: &MetadataMap, key: &str) -> Result<String, Status> {
         .ok_or_else(|| bad("is missing: send a name".to_owned()))?;
     let name = value
         .to_str()
-        .map_err(|_| bad("is not ASCII: metadata is, unless its key ends in -bin".to_owned()))?;
+        .map_err(|_| bad("is not ASCII: other text needs a key that ends in -bin".to_owned()))?;
     if name.is_empty() {
         return Err(bad("is empty: send a name".to_owned()));
     }
     if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(bad("has a blank in it: send one word".to_owned()));
+        return Err(bad("has a space in it: send one word".to_owned()));
     }
     if name.len() > MAX_NAME_CHARS {
         let chars = name.len();

@@ -247,11 +247,11 @@ async fn names_are_checked() -> Result {
         (Some(""), "metadata `from` is empty: send a name"),
         (
             Some("jack the third"),
-            "metadata `from` has a blank in it: send one word",
+            "metadata `from` has a space in it: send one word",
         ),
         (
             Some("杰克"),
-            "metadata `from` is not ASCII: metadata is, unless its key ends in -bin",
+            "metadata `from` is not ASCII: other text needs a key that ends in -bin",
         ),
         (
             Some(&long),
@@ -259,7 +259,7 @@ async fn names_are_checked() -> Result {
         ),
         (
             Some("mike"),
-            "metadata `from` and `to` are the same: name somebody else",
+            "metadata `from` and `to` are the same: name two people",
         ),
     ] {
         let mut request = Request::new(tokio_stream::pending());
@@ -300,7 +300,7 @@ async fn a_second_call_takes_the_first_one_s_place() -> Result {
     let mut new = house.come("jack", "mike").await?;
     let status = old.hear().await.expect_err("it was taken over");
     assert_eq!(status.code(), Code::Aborted);
-    assert_eq!(status.message(), "you have come again elsewhere");
+    assert_eq!(status.message(), "a newer call has the same names");
 
     assert_eq!(new.hear().await?, is_here("mike", true));
     new.say("回来了").await?;
@@ -378,7 +378,10 @@ async fn a_goodbye_does_not_wait_for_the_deaf() -> Result {
     let ended = timeout(PATIENCE * 2, jack.hears.message()).await?;
     let status = ended.expect_err("not all was passed on");
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert_eq!(status.message(), "mike has not read for 5s: come again");
+    assert_eq!(
+        status.message(),
+        "mike has not read for 5s: try again later"
+    );
     let mut mike = house.come("mike", "jack").await?;
     assert_eq!(mike.hear().await?, is_here("jack", false));
     Ok(())

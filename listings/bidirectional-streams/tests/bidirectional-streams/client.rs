@@ -31,7 +31,10 @@ async fn a_goodbye_that_is_not_answered_is_given_up() {
     }
     while let Some(client) = clients.join_next().await {
         let error = String::from_utf8(client.expect("it ends").stderr).expect("it is a text");
-        assert!(error.contains("not over 10s after our goodbye"), "{error}");
+        assert!(
+            error.contains("not over 10s after our half-close"),
+            "{error}"
+        );
     }
 }
 

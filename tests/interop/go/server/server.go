@@ -217,7 +217,7 @@ func (c *chat) sit(here place, me *seat) (*chatv1.ChatResponse, error) {
 	defer c.mu.Unlock()
 	before := c.seats[here]
 	if before != nil {
-		before.end(status.Error(codes.Aborted, "you have come again elsewhere"))
+		before.end(status.Error(codes.Aborted, "a newer call has the same names"))
 	} else if len(c.seats) >= maxSeats {
 		return nil, status.Errorf(codes.ResourceExhausted, "there are %d people here: try again later", maxSeats)
 	}
@@ -262,7 +262,7 @@ func placeOf(ctx context.Context) (place, error) {
 		return place{}, err
 	}
 	if from == to {
-		return place{}, status.Error(codes.InvalidArgument, "metadata `from` and `to` are the same: name somebody else")
+		return place{}, status.Error(codes.InvalidArgument, "metadata `from` and `to` are the same: name two people")
 	}
 	return place{from, to}, nil
 }
