@@ -15,6 +15,7 @@ use streaming::{
     },
 };
 use tokio::{
+    io::DuplexStream,
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
     time::{self, timeout},
@@ -22,7 +23,7 @@ use tokio::{
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{
     Code, Request, Response, Status, Streaming,
-    transport::{Channel, Endpoint, server::TcpIncoming},
+    transport::{Channel, Endpoint},
 };
 
 /// Longer than anything here takes, even on a busy machine.
@@ -73,21 +74,30 @@ async fn a_stream_that_is_not_told_holds_the_shutdown_up_until_the_limit() -> Re
     let (messages, _reports) = mpsc::channel(1);
     let (dropped, _drops) = mpsc::channel(1);
     let till = TillServiceServer::new(ReportingTill { messages, dropped });
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let uri = format!("http://{}", listener.local_addr()?);
+    let (client, server) = tokio::io::duplex(64 * 1024);
+    let incoming = tokio_stream::iter([Ok::<_, std::io::Error>(server)]);
+    let incoming = incoming.chain(tokio_stream::pending());
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { stopped.await.unwrap_or_default() };
     let server = tokio::spawn(streaming::shutdown::drain(stopped, DRAIN_TIMEOUT, |stop| {
         tonic::transport::Server::builder()
             .add_service(till)
-            .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop)
+            .serve_with_incoming_shutdown(incoming, stop)
     }));
-    let mut client = TillServiceClient::connect(uri).await?;
+    let mut client = client_of(client).await?;
     let (_articles, requests) = mpsc::channel(1);
     let _lines = client.scan(ReceiverStream::new(requests)).await?;
 
     let told = time::Instant::now();
     stop.send(()).expect("the server runs");
+    // The connection drains now, and its client does not send further calls.
+    time::sleep(Duration::from_secs(1)).await;
+    let status = client.list_prices(ListPricesRequest {}).await;
+    let status = status.expect_err("the call was sent");
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Cancelled, "operation was canceled")
+    );
     server.await??;
     assert!(told.elapsed() >= DRAIN_TIMEOUT, "the call was told to end");
     Ok(())
@@ -211,13 +221,18 @@ impl TillService for ReportingTill {
         Err(Status::unimplemented("not needed here"))
     }
 
-    type ListPricesStream = tokio_stream::Empty<Result<ListPricesResponse, Status>>;
+    type ListPricesStream = Pin<Box<dyn Stream<Item = Result<ListPricesResponse, Status>> + Send>>;
 
     async fn list_prices(
         &self,
         _: Request<ListPricesRequest>,
     ) -> Result<Response<Self::ListPricesStream>, Status> {
-        Err(Status::unimplemented("not needed here"))
+        let guard = DropGuard(self.dropped.clone());
+        let responses = tokio_stream::pending().map(move |response| {
+            let _held = &guard;
+            response
+        });
+        Ok(Response::new(Box::pin(responses)))
     }
 
     async fn add_up(
@@ -229,7 +244,7 @@ impl TillService for ReportingTill {
         std::future::pending().await
     }
 
-    type ScanStream = tokio_stream::Pending<Result<ScanResponse, Status>>;
+    type ScanStream = Pin<Box<dyn Stream<Item = Result<ScanResponse, Status>> + Send>>;
 
     async fn scan(
         &self,
@@ -237,16 +252,26 @@ impl TillService for ReportingTill {
     ) -> Result<Response<Self::ScanStream>, Status> {
         let mut requests = request.into_inner();
         let messages = self.messages.clone();
+        let guard = DropGuard(self.dropped.clone());
         tokio::spawn(async move {
             loop {
-                let message = requests.message().await;
+                // Gives up and begins again, so every test with this till also shows that `message`
+                // is cancel-safe.
+                let message = timeout(Duration::from_secs(1), requests.message());
+                let Ok(message) = message.await else {
+                    continue;
+                };
                 let is_last = !matches!(message, Ok(Some(_)));
                 if messages.send(message).await.is_err() || is_last {
                     break;
                 }
             }
         });
-        Ok(Response::new(tokio_stream::pending()))
+        let responses = tokio_stream::pending().map(move |response| {
+            let _held = &guard;
+            response
+        });
+        Ok(Response::new(Box::pin(responses)))
     }
 }
 
@@ -334,11 +359,16 @@ async fn over_a_pipe(till: impl TillService) -> Result<TillServiceClient<Channel
     let till = TillServiceServer::new(till);
     let till = tonic::transport::Server::builder().add_service(till);
     tokio::spawn(till.serve_with_incoming(server));
-    let mut client = Some(client);
+    client_of(client).await
+}
+
+/// A client whose only connection is `pipe`.
+async fn client_of(pipe: DuplexStream) -> Result<TillServiceClient<Channel>> {
+    let mut pipe = Some(pipe);
     let channel = Endpoint::from_static("http://in.process")
         .connect_with_connector(tower::service_fn(move |_| {
-            let client = client.take().context("there is only one connection");
-            async { client.map(TokioIo::new) }
+            let pipe = pipe.take().context("there is only one connection");
+            async { pipe.map(TokioIo::new) }
         }))
         .await?;
     Ok(TillServiceClient::new(channel))
@@ -486,5 +516,91 @@ async fn many_small_messages_that_are_not_read_end_the_connection() -> Result {
         sent += 1;
     }
     ensure!((2_000..2_500).contains(&sent), "it ended after {sent}");
+    Ok(())
+}
+
+/// What the server sees of each thing that a client may drop. The clock is paused, so a second
+/// passes once everything has arrived.
+#[harness::test(paused)]
+async fn what_the_client_drops_and_what_the_server_sees() -> Result {
+    const SOON: Duration = Duration::from_secs(1);
+    let (messages, mut messages_seen) = mpsc::channel(8);
+    let (dropped, mut drops_seen) = mpsc::channel(8);
+    let mut client = over_a_pipe(ReportingTill { messages, dropped }).await?;
+
+    // The sender of the requests: a half-close, and the responses go on.
+    let (articles, requests) = mpsc::channel(1);
+    let lines = client.scan(ReceiverStream::new(requests)).await?;
+    drop(articles);
+    time::sleep(SOON).await;
+    ensure!(matches!(messages_seen.try_recv()?, Ok(None)));
+    ensure!(drops_seen.is_empty(), "the half-close ended the call");
+    // Then the responses too: nothing of the call is left.
+    drop(lines);
+    time::sleep(SOON).await;
+    drops_seen.try_recv().context("the call goes on")?;
+
+    // The responses: nothing, as long as requests may follow.
+    let (articles, requests) = mpsc::channel(1);
+    let lines = client.scan(ReceiverStream::new(requests)).await?;
+    drop(lines);
+    time::sleep(SOON).await;
+    ensure!(messages_seen.is_empty() && drops_seen.is_empty());
+    // Then the sender too.
+    drop(articles);
+    time::sleep(SOON).await;
+    drops_seen.try_recv().context("the call goes on")?;
+    while messages_seen.try_recv().is_ok() {}
+
+    // Both at once.
+    let (articles, requests) = mpsc::channel(1);
+    let lines = client.scan(ReceiverStream::new(requests)).await?;
+    drop((articles, lines));
+    time::sleep(SOON).await;
+    drops_seen.try_recv().context("the call goes on")?;
+    while messages_seen.try_recv().is_ok() {}
+
+    // The responses of a call that has no stream of requests.
+    let prices = client.list_prices(ListPricesRequest {}).await?;
+    drop(prices);
+    time::sleep(SOON).await;
+    drops_seen.try_recv().context("the list goes on")?;
+
+    // The call itself, before the response headers.
+    let call = client.add_up(tokio_stream::pending::<AddUpRequest>());
+    timeout(SOON, call)
+        .await
+        .expect_err("it waits for articles");
+    time::sleep(SOON).await;
+    drops_seen.try_recv().context("the sum goes on")?;
+    Ok(())
+}
+
+/// tonic documents nothing about dropping `message` before it is ready.
+#[harness::test(paused)]
+async fn message_keeps_half_a_frame_when_it_is_dropped() -> Result {
+    let (messages, mut messages_seen) = mpsc::channel(8);
+    let (dropped, _drops) = mpsc::channel(8);
+    let till = TillServiceServer::new(ReportingTill { messages, dropped });
+    let (client, server) = tokio::io::duplex(64 * 1024);
+    let server = tokio_stream::iter([Ok::<_, std::io::Error>(server)]);
+    let server = server.chain(tokio_stream::pending());
+    let till = tonic::transport::Server::builder().add_service(till);
+    tokio::spawn(till.serve_with_incoming(server));
+    let (mut client, connection) = h2::client::handshake(client).await?;
+    tokio::spawn(connection);
+    let request = http::Request::post("http://in.process/till.v1.TillService/Scan")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())?;
+    let (_response, mut requests) = client.send_request(request, false)?;
+    let frame = [&[0, 0, 0, 0, 7, 10, 5][..], b"bread"].concat();
+    for byte in &frame {
+        requests.send_data(bytes::Bytes::copy_from_slice(&[*byte]), false)?;
+        // Long enough for the handler to give up a `message` and to begin another.
+        time::sleep(Duration::from_secs(5)).await;
+    }
+    let message = messages_seen.recv().await.context("no report")??;
+    ensure!(message == Some(scan("bread")), "{message:?}");
     Ok(())
 }

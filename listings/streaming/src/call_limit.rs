@@ -8,7 +8,7 @@ use tokio::time;
 /// How long a call may take, with all its messages. tonic itself sets no limit.
 pub const CALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Waits for the end of `call`, for [`CALL_LIMIT`] at most. To drop the call then
+/// Waits for the end of `call`, for [`CALL_LIMIT`] at most. Dropping the call then
 /// cancels it.
 ///
 /// `Endpoint::timeout` would not do: its timer stops at the response headers.

@@ -44,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
         Some("status") => within_limit(status(&mut client)).await,
         Some("cancel") => within_limit(cancel(&mut client)).await,
         Some("deadline") => within_limit(deadline(&mut client)).await,
-        // Without a limit: somebody has to press Ctrl-C in the server's terminal.
+        // Without a limit: it waits until you press Ctrl-C in the server's terminal.
         Some("shutdown") => shutdown(&mut client).await,
         Some(other) => bail!(
             "there is no ending {other:?}: choose half-close, status, cancel, deadline or shutdown"

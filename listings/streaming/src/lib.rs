@@ -99,7 +99,6 @@ impl TillService for Till {
     }
     // ANCHOR_END: list_prices
 
-    // ANCHOR: add_up
     async fn add_up(
         &self,
         request: Request<Streaming<AddUpRequest>>,
@@ -112,7 +111,6 @@ impl TillService for Till {
         }
         Ok(Response::new(sum))
     }
-    // ANCHOR_END: add_up
 
     // ANCHOR: scan
     type ScanStream = Responses<ScanResponse>;
@@ -174,7 +172,6 @@ async fn next_request<T>(
 }
 // ANCHOR_END: next_request
 
-// ANCHOR: serve
 /// Serves the till on `listener` until `shutdown` resolves. Open calls then end with
 /// `UNAVAILABLE`, and connections that are still open after [`DRAIN_TIMEOUT`] end with
 /// the runtime.
@@ -202,6 +199,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(till);
+    // ANCHOR: drain
     let shutdown = async {
         shutdown.await;
         // A stream may stay open indefinitely: tell each call to end.
@@ -211,5 +209,5 @@ pub async fn serve(
         server.serve_with_incoming_shutdown(incoming, stop)
     })
     .await
+    // ANCHOR_END: drain
 }
-// ANCHOR_END: serve

@@ -65,8 +65,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A server that bears so many calls that were cancelled before it has accepted them.
-async fn bears(resets: Option<usize>) -> io::Result<SocketAddr> {
+/// A server that tolerates `resets` calls that were cancelled before it has accepted them.
+async fn serve_with_reset_limit(resets: Option<usize>) -> io::Result<SocketAddr> {
     let incoming = TcpIncoming::from(TcpListener::bind("127.0.0.1:0").await?);
     let address = incoming.local_addr()?;
     let server = Server::builder()
@@ -81,7 +81,7 @@ async fn bears(resets: Option<usize>) -> io::Result<SocketAddr> {
 /// takes more than twenty calls among it that were cancelled for an attack.
 #[tokio::test]
 async fn by_default_a_burst_of_cancelled_calls_ends_the_connection() -> io::Result<()> {
-    let address = bears(None).await?;
+    let address = serve_with_reset_limit(None).await?;
     assert_eq!(cancel(address, 20).await?, Ok(()));
     let ended = cancel(address, 21).await?;
     assert_eq!(ended, Err("too_many_resets".to_owned()));
@@ -90,7 +90,7 @@ async fn by_default_a_burst_of_cancelled_calls_ends_the_connection() -> io::Resu
 
 #[tokio::test]
 async fn with_room_for_them_a_thousand_cancelled_calls_harm_no_other() -> io::Result<()> {
-    let address = bears(Some(1000)).await?;
+    let address = serve_with_reset_limit(Some(1000)).await?;
     assert_eq!(cancel(address, 1000).await?, Ok(()));
     Ok(())
 }
