@@ -22,7 +22,7 @@ use crate::{
     token::Claims,
 };
 
-/// Whoever watches transfers may be so many behind.
+/// A client that watches transfers may be so many behind.
 const BEHIND: usize = 64;
 
 /// The accounts, by whose they are. A clone shares them.
@@ -44,7 +44,7 @@ impl Accounts {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, u64>> {
-        // Whoever panicked has left it whole: nothing in between can.
+        // A task that panicked has left it whole: nothing in between can.
         self.cents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -42,7 +42,7 @@ impl Discovery {
         let well_known = Url::parse(&well_known)
             .with_context(|| format!("the issuer {issuer:?} is not a URL"))?;
         let found: Self = get(http, &well_known).await?;
-        // Or a token of one issuer would be checked with the keys of another.
+        // Otherwise a token of one issuer would be checked with the keys of another.
         ensure!(
             found.issuer == issuer,
             "{well_known} is about the issuer {:?}, and not {issuer:?}",

@@ -21,7 +21,7 @@ use crate::token::SKEW;
 ///
 /// The clock is looked at when the connection asks for the next frame. While a client
 /// does not read, it gets nothing, and its stream stays open past the expiry: until it
-/// reads again, or its connection ends. This is acceptable here: what waits is one
+/// reads again, or its connection ends. The delay is acceptable here: what waits is one
 /// subscription, and no work is done for it. A stream for which the server goes on
 /// working, or holds much memory, needs a timer of its own.
 pub struct UntilExpiry {

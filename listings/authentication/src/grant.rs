@@ -21,7 +21,7 @@ pub enum Grant {
         id: ClientId,
         /// What it knows.
         secret: ClientSecret,
-        /// Scopes, with blanks between.
+        /// Scopes, separated by spaces.
         scope: String,
     },
     /// What came with the last token when a person had logged in. Each is good for

@@ -111,7 +111,7 @@ impl Keys {
 
     // ANCHOR: find
     /// The key of this name. If there is none, the issuer is asked for it, unless it
-    /// was a moment ago; whoever else waits for a key waits for the same answer.
+    /// was a moment ago; other calls that wait for a key wait for the same answer.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Keys {
         if found.is_ok() || now.over.elapsed() < self.freshness.cooldown {
             return found;
         }
-        // What is under way may have been answered before the key was there.
+        // A request in flight may have been answered before the key was there.
         let from = Instant::now();
         self.wanted
             .send_modify(|wanted| *wanted = from.max(*wanted));

@@ -52,7 +52,7 @@ struct Door {
 fn bearer(headers: &HeaderMap) -> Result<&str, Rejection> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Rejection::Missing)?;
-    // Which of two counts? Whoever stands before us may take the other one.
+    // Which of two counts? A proxy in front of us may take the other one.
     if values.next().is_some() {
         return Err(Rejection::Twice);
     }
@@ -113,7 +113,7 @@ where
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let door = Arc::clone(&self.door);
-        // The one that was asked whether it is ready, and not its clone.
+        // The one that was asked whether it is ready, instead of its clone.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
         Box::pin(async move {

@@ -41,7 +41,7 @@ pub mod pb {
     tonic::include_proto!("account.v1");
 }
 
-/// Whom the tokens of this service are for: its name, and not where it listens.
+/// The audience of this service's tokens: its name, not where it listens.
 pub const AUDIENCE: &str = "https://accounts.example.com";
 
 /// The largest request, in bytes. tonic's own limit is 4 MiB.
@@ -68,7 +68,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 // ANCHOR: serve
 /// Serves `accounts` on `listener` to those whose tokens `verifier` takes, and its
 /// health to everybody, over TLS, until `shutdown` resolves and the calls that are
-/// under way have ended, after [`DRAIN_TIMEOUT`] at most.
+/// in progress have ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///

@@ -48,8 +48,8 @@ pub async fn log_in(
         .set_auth_uri(AuthUrl::from_url(issuer.authorization_endpoint.clone()))
         .set_token_uri(TokenUrl::from_url(issuer.token_endpoint.clone()))
         .set_redirect_uri(RedirectUrl::new(here)?);
-    // Whoever catches the code on its way through the browser does not know the
-    // verifier, and the code is worth nothing without it.
+    // An attacker who catches the code on its way through the browser does not know
+    // the verifier, and the code is worth nothing without it.
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     let (url, state) = client
         .authorize_url(CsrfToken::new_random)

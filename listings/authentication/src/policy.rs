@@ -15,7 +15,7 @@ pub enum Access {
 }
 
 /// What each method of a server needs. One that is not in here is refused to
-/// everybody: whoever adds a method has to think of who may call it.
+/// everybody: adding a method means deciding who may call it.
 #[derive(Clone, Debug)]
 pub struct Policy {
     methods: HashMap<&'static str, Access>,

@@ -22,13 +22,13 @@ const MAX_SUBJECT: usize = 256;
 pub const SKEW: u64 = 30;
 
 // ANCHOR: claims
-/// What a token says of whoever holds it, for the handler to find in the request's
+/// What a token says of its subject, for the handler to find in the request's
 /// extensions.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Claims {
     /// Who it is: a person, or a service that acts for itself.
     pub sub: String,
-    /// What they may do: words with blanks between.
+    /// What they may do: words, separated by spaces.
     #[serde(default)]
     scope: String,
     /// When it expires, in whole seconds since 1970.
@@ -70,7 +70,7 @@ pub enum Rejection {
     /// It has more than [`MAX_TOKEN`] bytes.
     #[error("a token that is too long")]
     Long,
-    /// It is no JWT, or one of its claims is missing or of another type.
+    /// It is not a JWT, or one of its claims is missing or of another type.
     #[error("a token that cannot be read, or lacks a claim")]
     Malformed,
     /// It is not signed with ES256, or says that its signature is not all there is to
@@ -107,7 +107,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// What the caller is told: what to do, and not how near it was.
+    /// What the caller is told: what to do, but not how near it was.
     pub fn status(&self) -> Status {
         match self {
             Self::NoKeys => Status::unavailable("tokens cannot be checked now: try again later"),
@@ -177,7 +177,7 @@ impl Verifier {
     ///
     /// Says what is wrong with it.
     pub async fn verify(&self, token: &str) -> Result<Claims, Rejection> {
-        // Before anything is read: whoever sends it has not shown who they are.
+        // Before anything is read: the caller has not shown who they are.
         if token.len() > MAX_TOKEN {
             return Err(Rejection::Long);
         }

@@ -197,7 +197,7 @@ fn header(token: &AccessToken) -> Result<AsciiMetadataValue, NoToken> {
 // ANCHOR: bearer
 /// Sends the current token along. It waits for nothing.
 ///
-/// It holds [`Tokens`], and not only the token: otherwise the renewal would end with the
+/// It holds [`Tokens`] instead of only the token: otherwise the renewal would end with the
 /// function that made the client, and each call would fail after one token's life.
 #[derive(Clone)]
 pub struct Bearer(Tokens);
@@ -261,7 +261,7 @@ mod tests {
         Ok(())
     }
 
-    /// Whoever prints a request prints no token.
+    /// A request that is printed shows no token.
     #[tokio::test]
     async fn the_token_is_marked() -> Result<(), Box<dyn std::error::Error>> {
         let (_publish, current) = watch::channel(token(Duration::from_secs(60))?);

@@ -26,7 +26,7 @@ impl Flags {
 
     /// Whether the next message is compressed; none if it has not come.
     pub fn next(&self) -> Option<bool> {
-        // Whoever panicked has left a queue that is whole.
+        // A call that panicked has left a queue that is whole.
         let mut flags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         flags.pop_front()
     }

@@ -226,7 +226,7 @@ fn payload(size: i32) -> Result<Payload, Status> {
 
 // ANCHOR: serve
 /// Serves the test service on `listener` until `shutdown` resolves, and returns when
-/// the calls that are under way have ended, after [`DRAIN_TIMEOUT`] at most.
+/// the calls that are in progress have ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///

@@ -89,7 +89,7 @@ const PEERS: [(Peer, &str); 6] = [
 /// Handlers that a server can have.
 const HANDLERS: [(Peer, &str); 2] = [
     (Peer::Pending, "never returns"),
-    (Peer::Endless, "streams for ever"),
+    (Peer::Endless, "streams forever"),
 ];
 
 #[tokio::main]

@@ -5,7 +5,7 @@ use std::{error::Error, iter, time::Duration};
 use tokio::time::{self, Instant};
 use tonic::{Code, Request, Status, TimeoutExpired};
 
-/// Whoever asks for more gets this: the clock does not go on for ever.
+/// A caller that asks for more gets this: the clock does not go on forever.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 // ANCHOR: deadline

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// More digits than these are no timeout.
+/// A value with more digits than these is not a timeout.
 pub const MAX_DIGITS: usize = 8;
 
 // ANCHOR: error
-/// Why a value is no timeout.
+/// Why a value is not a timeout.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ParseTimeoutError {
     /// There is nothing.
     #[error("it is empty")]
     Empty,
-    /// The last byte is none of `H`, `M`, `S`, `m`, `u`, `n`.
+    /// The last byte is not one of `H`, `M`, `S`, `m`, `u`, `n`.
     #[error("it does not end in one of the units H, M, S, m, u and n")]
     Unit,
     /// There is no digit in front of the unit, or something else is.
@@ -33,7 +33,7 @@ pub enum ParseTimeoutError {
 ///
 /// # Errors
 ///
-/// Says in what way the value is none.
+/// Says in what way the value is not a timeout.
 pub fn parse(value: &[u8]) -> Result<Duration, ParseTimeoutError> {
     let (&unit, digits) = value.split_last().ok_or(ParseTimeoutError::Empty)?;
     let nanoseconds: u64 = match unit {

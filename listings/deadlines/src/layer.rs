@@ -47,7 +47,7 @@ impl<S> Layer<S> for DeadlineLayer {
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` if it is no timeout, or if there are two.
+/// `INVALID_ARGUMENT` if it is not a timeout, or if there are two.
 fn sent(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let mut values = headers.get_all("grpc-timeout").iter();
     let Some(value) = values.next() else {
@@ -121,7 +121,7 @@ where
 struct Bounded {
     /// None from the deadline on.
     body: Arc<Mutex<Option<Body>>>,
-    /// The task that takes the body away then. This needs one: while a client does
+    /// The task that takes the body away then. It needs a task: while a client does
     /// not read, nobody asks a response for more, and so nobody looks at the clock.
     late: JoinSet<()>,
 }

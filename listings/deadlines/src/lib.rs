@@ -58,7 +58,7 @@ const SILENCE: Duration = Duration::from_secs(20);
 
 // ANCHOR: serve
 /// Serves `link` on `listener`, and its health, until `shutdown` resolves and the
-/// calls that are under way have ended, after [`DRAIN_TIMEOUT`] at most.
+/// calls that are in progress have ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///

@@ -102,7 +102,7 @@ impl Link {
     /// Does the work in a task of its own, as one does that keeps a core busy, or
     /// runs beside another.
     async fn work(&self) -> Result<(), Status> {
-        // Whoever waits for this may be dropped, and the set with them. It aborts
+        // A caller that waits for this may be dropped, and the set with it. It aborts
         // its tasks then; one that `tokio::spawn` has started would go on.
         let mut tasks = JoinSet::new();
         tasks.spawn(work(self.name.clone(), self.work));

@@ -71,7 +71,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
 }
 // ANCHOR_END: patience
 
-/// What is written is none of its business.
+/// What is written does not concern it.
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,

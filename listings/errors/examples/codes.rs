@@ -39,7 +39,7 @@ const NO: &str = "no";
 
 const CODES: [Row; 17] = [
     row(Code::Ok, "it went well", NO, 200),
-    row(Code::Cancelled, "whoever asked has given up", NO, 499),
+    row(Code::Cancelled, "the client has given up", NO, 499),
     row(Code::Unknown, "never: choose one of the others", NO, 500),
     row(
         Code::InvalidArgument,
@@ -80,7 +80,7 @@ const CODES: [Row; 17] = [
     ),
     row(
         Code::Aborted,
-        "somebody else changed the same thing at the same time",
+        "another call changed the same thing at the same time",
         "from the start: read, change, write",
         409,
     ),
@@ -98,7 +98,7 @@ const CODES: [Row; 17] = [
     ),
     row(
         Code::Internal,
-        "a promise of our own is broken: somebody has to look",
+        "a promise of our own is broken: an operator has to look",
         NO,
         500,
     ),
@@ -239,7 +239,7 @@ async fn provoke() -> Result<Vec<Ended>> {
     }
     let method = "/person.v1.PersonService/FirePerson";
     ended(
-        "a method that nobody has".into(),
+        "a method that no service has".into(),
         unary(&channel, method).await,
     );
     let method = "/person.v1.PersonService/GetPerson";
@@ -259,7 +259,7 @@ async fn provoke() -> Result<Vec<Ended>> {
     ended("HTTP 200".into(), cut);
     let newer = answered(200, Some("99")).await?;
     ended("`grpc-status: 99`".into(), newer);
-    ended("nobody listens".into(), nobody().await?);
+    ended("no server listens".into(), nobody().await?);
     Ok(all)
 }
 
@@ -304,7 +304,7 @@ async fn get(channel: &Channel, name: &str) -> Result<(), Status> {
     client.get_person(GetPersonRequest { name }).await.map(drop)
 }
 
-/// Calls a method with a message that is none of its requests: field 1 is a number.
+/// Calls a method with a message that is not its request: field 1 is a number.
 async fn unary(channel: &Channel, method: &'static str) -> Result<(), Status> {
     let mut client = Grpc::new(channel.clone());
     let ready = client.ready().await;

@@ -19,7 +19,7 @@ use crate::{
 pub struct CallError {
     /// For a program, which acts on it.
     pub kind: Kind,
-    /// For whoever sits before the screen.
+    /// For the user in front of the screen.
     pub message: String,
     /// All that has come, for a log.
     #[source]
@@ -45,7 +45,7 @@ pub enum Kind {
 // ANCHOR: from_status
 impl From<Status> for CallError {
     fn from(status: Status) -> Self {
-        // Details that cannot be read are no details: the code is what counts.
+        // Details that cannot be read are left out: the code is what counts.
         let details = status.get_error_details();
         let message = details.localized_message().map_or_else(
             || format!("{:?}: {}", status.code(), status.message()),

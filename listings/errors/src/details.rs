@@ -8,7 +8,7 @@ use tonic::Status;
 /// `status` with one detail more.
 pub fn with_detail(status: &Status, detail: &impl Name) -> Status {
     // What travels as the details is a whole `google.rpc.Status`, in which the
-    // details are a list. Bytes that are none hold no details to keep.
+    // details are a list. Bytes that do not decode hold no details to keep.
     let mut whole = tonic_types::Status::decode(status.details()).unwrap_or_default();
     whole.code = status.code().into();
     whole.message = status.message().to_owned();

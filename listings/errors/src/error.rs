@@ -63,7 +63,7 @@ pub struct Violation {
 // ANCHOR_END: error
 
 // ANCHOR: refusal
-/// An error, and the language of whoever is told of it.
+/// An error, and the language of the user who is told of it.
 #[derive(Debug)]
 pub struct Refusal {
     error: Error,
@@ -144,7 +144,7 @@ impl From<Refusal> for Status {
 // ANCHOR_END: status
 
 // ANCHOR: hidden
-/// Says that something is wrong with the registry, and not what: that is logged
+/// Says that something is wrong with the registry, but not what: the cause is logged
 /// under a number, and the caller gets the number.
 fn hidden(code: Code, error: &Error, mut details: ErrorDetails) -> Status {
     let number = Uuid::new_v4().to_string();

@@ -48,7 +48,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves the registry on `listener`, and its health, until `shutdown` resolves
-/// and the calls that are under way have ended, after [`DRAIN_TIMEOUT`] at most.
+/// and the calls that are in progress have ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///

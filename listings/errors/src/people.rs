@@ -11,7 +11,7 @@ use tokio::{fs, sync::Mutex};
 
 use crate::{error::Error, pb::Person};
 
-/// How many names are told to whoever asks for one that nobody has.
+/// How many names are told to a client that asks for one that nobody has.
 const SIMILAR: usize = 3;
 
 /// From here on two names are similar. (1 is the same, 0 is nothing alike.)
@@ -91,7 +91,7 @@ impl People {
         self.person(&bytes, path)
     }
 
-    /// Keeps a person, in the place of whoever had the name.
+    /// Keeps a person, and replaces the one who had the name.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl People {
     pub async fn put(&self, person: &Person) -> Result<(), Error> {
         let _writing = self.writing.lock().await;
         let path = self.path(&person.name);
-        // Whoever reads meanwhile finds the old person or the new one, and never half.
+        // A call that reads meanwhile finds the old person or the new one, never half.
         let new = path.with_extension("new");
         fs::write(&new, person.encode_to_vec())
             .await
@@ -107,7 +107,7 @@ impl People {
         fs::rename(&new, &path).await.map_err(at(&path))
     }
 
-    /// The file of whoever has the name, which may hold what a file's name must not.
+    /// The file of the person of that name, which may hold what a file's name must not.
     pub fn path(&self, name: &str) -> PathBuf {
         let mut file = String::new();
         for byte in Sha256::digest(name) {

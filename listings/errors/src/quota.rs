@@ -31,7 +31,7 @@ impl Quota {
     /// [`Error::Busy`], with how long to wait.
     pub fn take(&self) -> Result<(), Error> {
         let now = Instant::now();
-        // Whoever panicked has left it whole: it is written at once.
+        // A call that panicked has left it whole: it is written at once.
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let (began, come) = window
             .filter(|(began, _)| now < *began + WINDOW)

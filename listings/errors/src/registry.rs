@@ -130,8 +130,8 @@ impl Registry {
 }
 
 // ANCHOR: violations
-/// All that is wrong with a person: whoever sends one shall not learn it piece by
-/// piece.
+/// All that is wrong with a person: the client that sends it shall not learn it
+/// piece by piece.
 fn violations(person: &Person) -> impl Iterator<Item = Violation> {
     let age = (person.age > MAX_AGE).then(|| Violation {
         field: "person.age",

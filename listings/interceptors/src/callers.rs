@@ -46,8 +46,8 @@ impl Callers {
     ///
     /// # Errors
     ///
-    /// `UNAUTHENTICATED` if it is nobody's. The sentence does not repeat the key:
-    /// it may be a good one with a slip in it, and sentences are logged.
+    /// `UNAUTHENTICATED` if it is nobody's. The message does not repeat the key:
+    /// it may be a good one with a slip in it, and messages are logged.
     pub fn find(&self, key: &[u8]) -> Result<Caller, Status> {
         let name = self.names.get(key).ok_or_else(|| {
             Status::unauthenticated("metadata `api-key` is nobody's: ask for a new key")

@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
         .with_context(|| format!("cannot reach {uri}"))?;
     // ANCHOR: client
     let mut key: AsciiMetadataValue = key.parse().context("a key is ASCII")?;
-    // Whoever prints the metadata shall not print the key.
+    // Metadata that is printed must not show the key.
     key.set_sensitive(true);
     let channel = ServiceBuilder::new()
         .layer(LogLayer)

@@ -1,4 +1,4 @@
-//! Who calls, asked anew for each call: a layer, as an interceptor cannot wait.
+//! Who calls, looked up for each call: a layer, as an interceptor cannot wait.
 
 use std::{
     mem,
@@ -22,7 +22,7 @@ use crate::callers::{API_KEY, Caller, Callers, sent};
 ///
 /// As [`sent`] and [`Callers::find`], and `UNAVAILABLE` if the file cannot be read.
 pub async fn look_up(keys: &Path, key: Option<&[u8]>) -> Result<Caller, Status> {
-    // Before anything is read: whoever sends nothing costs nothing.
+    // Before anything is read: a client that sends nothing costs nothing.
     let key = sent(key)?;
     let text = tokio::fs::read_to_string(keys).await;
     let callers = text
@@ -86,7 +86,7 @@ where
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let keys = Arc::clone(&self.keys);
         // The future outlives this borrow, so it takes a service along: the one
-        // that was asked whether it is ready, and not its clone, which was not.
+        // that was asked whether it is ready. Its clone was not asked.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
         Box::pin(async move {

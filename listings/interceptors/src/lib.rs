@@ -50,7 +50,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 // ANCHOR: serve
 /// Serves the registry on `listener` to `callers`, and its health to everybody,
-/// until `shutdown` resolves and the calls that are under way have ended, after
+/// until `shutdown` resolves and the calls that are in progress have ended, after
 /// [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors

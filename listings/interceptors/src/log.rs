@@ -86,8 +86,8 @@ fn status(headers: &HeaderMap) -> Option<Code> {
     Some(Code::from_bytes(status.as_bytes()))
 }
 
-/// The status, if the head of the response tells it: a call that is refused at
-/// once, or an answer of somebody who speaks no gRPC. The codes are those of
+/// The status, if the headers of the response tell it: a call that is refused at
+/// once, or an answer of a peer that does not speak gRPC. The codes are those of
 /// gRPC's document "HTTP to gRPC Status Code Mapping".
 fn early(response: &http::Response<Body>) -> Option<Code> {
     status(response.headers()).or(match response.status().as_u16() {
@@ -101,7 +101,7 @@ fn early(response: &http::Response<Body>) -> Option<Code> {
     })
 }
 
-/// A call that is under way.
+/// A call in progress.
 struct Call {
     method: Arc<str>,
     began: Instant,
@@ -200,7 +200,7 @@ impl http_body::Body for Watched {
             Some(Err(status)) => this.ends(status.code()),
             None => {}
         }
-        // Without a word on the status; whoever reads may not ask again.
+        // Without a word on the status; the reader may not ask again.
         if frame.is_none() || this.body.is_end_stream() {
             this.ends(Code::Unknown);
         }

@@ -151,7 +151,7 @@ impl Registry {
 
     /// Never held over an await.
     fn people(&self) -> MutexGuard<'_, BTreeMap<String, Person>> {
-        // Each change is one insert, so whoever panicked has left it whole.
+        // Each change is one insert, so a call that panicked has left it whole.
         self.people.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -54,7 +54,7 @@ pub async fn serve(
         .http2_max_pending_accept_reset_streams(Some(MAX_STREAMS_PER_CONNECTION as usize))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        // First of all: whoever prints these from here on prints `Sensitive`.
+        // First of all: these are printed as `Sensitive` from here on.
         .layer(SetSensitiveRequestHeadersLayer::new([
             HeaderName::from_static(API_KEY),
             AUTHORIZATION,
@@ -105,7 +105,7 @@ fn begins<B>(request: &http::Request<B>, _: &Span) {
 
 // ANCHOR: failures
 /// What is logged as an error: all but `OK`, and what is a caller's own doing. The
-/// list is this service's: whoever adds a status to it thinks of the log.
+/// list is this service's: think of the log before you add a status.
 fn failures() -> GrpcErrorsAsFailures {
     GrpcErrorsAsFailures::new()
         .with_success(GrpcCode::InvalidArgument)

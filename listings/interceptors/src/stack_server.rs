@@ -17,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
 
     program::log(level)?;
 
-    // They are read anew for each call. A mistake in them is found now.
+    // They are read again for each call. A mistake in them is found now.
     let callers = fs::read_to_string(keys).with_context(|| format!("cannot read {keys}"))?;
     callers
         .parse::<Callers>()

@@ -3,8 +3,8 @@
 //! HAProxy, if it is on the PATH. It prints comma-separated values.
 //!
 //! Calls are begun at a fixed rate, whether or not those before them have ended, and
-//! each is timed from when it should have begun: whoever waits for an answer before
-//! the next call would measure least while it is slowest.
+//! each is timed from when it should have begun: a client that waits for an answer
+//! before the next call would measure least while the server is slowest.
 
 use std::{
     collections::BTreeMap, env, net::SocketAddr, process::Stdio, sync::Arc, thread, time::Duration,

@@ -53,7 +53,7 @@ pub struct Backend {
 /// Whether it can be called.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// That is not known yet; or again, since a good connection has ended.
+    /// The state is not known yet; or again, since a good connection has ended.
     Connecting,
     /// It can.
     Ready(Connection),
@@ -84,7 +84,7 @@ impl Backend {
         self.weight
     }
 
-    /// How many calls of ours are under way there.
+    /// How many calls of ours are in progress there.
     pub fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
     }
@@ -95,12 +95,12 @@ impl Backend {
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
-        // Whoever panicked has left a state that is whole.
+        // A task that panicked has left a state that is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // ANCHOR: keep
-    /// Keeps a connection to it, for ever, and tells `changed` whenever it can be
+    /// Keeps a connection to it, forever, and tells `changed` whenever it can be
     /// called and could not, or the other way round.
     pub async fn keep(&self, changed: watch::Sender<()>) {
         let (first, longest) = RECONNECT;
@@ -157,7 +157,7 @@ impl Backend {
             let state = match health.status {
                 ServingStatus::Serving => State::Ready(connection.clone()),
                 ServingStatus::ServiceUnknown => State::Out(unknown()),
-                // The connection stays, and so do the calls that are under way.
+                // The connection stays, and so do the calls that are in progress.
                 _ => State::Out("it says not to".to_owned()),
             };
             self.set(state, changed);
@@ -236,7 +236,7 @@ impl Health {
 }
 
 // ANCHOR: pending
-/// A call that is under way, until this is dropped.
+/// A call that is in progress, until this is dropped.
 #[derive(Debug)]
 pub struct Pending(Arc<Backend>);
 

@@ -136,7 +136,7 @@ impl Service<http::Request<Body>> for Balanced {
             match connection.call(request).await {
                 Ok(response) => Ok(response.map(|body| {
                     Body::new(body.map_err(move |status| {
-                        // A stream is under way until its last message.
+                        // A stream is in progress until its last message.
                         let _until_the_body_is_gone = &pending;
                         failed(&backend, &connection, status)
                     }))

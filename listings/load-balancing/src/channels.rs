@@ -49,7 +49,7 @@ const BUFFER: usize = 1024;
 const RTT: Duration = Duration::from_millis(1);
 const DECAY: Duration = Duration::from_secs(10);
 
-/// Of two by chance, the one with fewer calls under way.
+/// Of two by chance, the one with fewer calls in progress.
 fn p2c_pending(servers: Vec<Channel>) -> AnyChannel {
     let servers = ServiceList::new::<http::Request<Body>>(servers);
     let loaded = PendingRequestsDiscover::new(servers, CompleteOnResponse::default());
@@ -57,7 +57,7 @@ fn p2c_pending(servers: Vec<Channel>) -> AnyChannel {
 }
 
 /// Of two by chance, the one that is likely to answer first: it takes how long the
-/// last calls took, and how many are under way.
+/// last calls took, and how many are in progress.
 fn p2c_ewma(servers: Vec<Channel>) -> AnyChannel {
     let servers = ServiceList::new::<http::Request<Body>>(servers);
     let complete = CompleteOnResponse::default();
@@ -100,8 +100,8 @@ async fn ours(policy: impl Policy + 'static, servers: &[(SocketAddr, u32)]) -> A
         .iter()
         .map(|(address, weight)| Backend::new(*address, *weight));
     let mut channel = Balanced::new(policy, backends);
-    // Or the first calls would all go to the one that is connected first. But one that
-    // is silent is not waited for.
+    // Otherwise the first calls would all go to the one that is connected first. But
+    // one that is silent is not waited for.
     time::timeout(CONNECT, channel.settled()).await.ok();
     any(channel)
 }

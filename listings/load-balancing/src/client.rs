@@ -16,7 +16,7 @@ use tokio::{
 };
 use tonic::Request;
 
-/// How many calls are under way at a time.
+/// How many calls are in progress at a time.
 const AT_ONCE: usize = 10;
 
 /// How long a call may take, from its beginning to the last byte of its answer.
@@ -49,7 +49,7 @@ async fn main() -> Result<()> {
     }
 
     let channel = channels::channel(policy, &parsed).await?;
-    // In the order of the servers; what is no answer of theirs comes after them.
+    // In the order of the servers; anything else is listed after their answers.
     let mut answers: Vec<(String, usize)> = parsed
         .iter()
         .map(|(address, _)| (format!("Hello, 李雷! This is {address}."), 0))

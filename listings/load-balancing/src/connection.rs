@@ -421,8 +421,8 @@ pub fn causes<'a>(
     iter::successors(Some(error), |error| Error::source(*error))
 }
 
-/// The last cause is the one that says something: "Connection refused", and not
-/// "transport error".
+/// The last cause is the one that says something: "Connection refused"
+/// instead of "transport error".
 pub fn last_cause(error: &(dyn Error + 'static)) -> String {
     let last = causes(error).last();
     last.map(ToString::to_string).unwrap_or_default()

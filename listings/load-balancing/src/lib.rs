@@ -57,7 +57,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 // ANCHOR: serve
 /// Serves the greeter on `listener`, and its health. Once `shutdown` resolves it says
 /// that it does not serve any more, goes on for [`FAREWELL`], and ends when the calls
-/// that are under way have ended, after [`DRAIN_TIMEOUT`] at most.
+/// that are in progress have ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///

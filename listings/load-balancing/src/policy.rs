@@ -69,7 +69,7 @@ pub struct Weighted(Mutex<HashMap<SocketAddr, i64>>);
 
 impl Policy for Weighted {
     fn pick<'a>(&self, ready: &'a [Arc<Backend>]) -> &'a Arc<Backend> {
-        // Whoever panicked has left numbers that even out.
+        // A call that panicked has left numbers that even out.
         let mut credits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut total = 0;
         let mut best = (&ready[0], i64::MIN);

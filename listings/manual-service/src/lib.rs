@@ -35,7 +35,7 @@ pub const MAX_NAME_CHARS: usize = 64;
 /// twelve, as in `\ud83e\udd80`: the longest name takes 779.
 ///
 /// What a client sends may come back in the status that refuses it, up to four
-/// times as long. That is a header, and tonic's client takes 16 KiB of headers.
+/// times as long. The status is a header, and tonic's client takes 16 KiB of headers.
 pub const MAX_REQUEST_BYTES: usize = 1024;
 
 /// How many calls may be open on one connection. Further ones wait in the client.
@@ -88,7 +88,7 @@ fn check_name(name: &str) -> Result<(), Status> {
 
 // ANCHOR: serve
 /// Serves the greeter on `listener` until `shutdown` resolves, then finishes
-/// the calls that are under way.
+/// the calls that are in progress.
 ///
 /// # Errors
 ///

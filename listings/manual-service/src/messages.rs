@@ -24,12 +24,12 @@ pub struct SayHelloResponse {
 // ANCHOR_END: messages
 
 // ANCHOR: codes
-/// Only a server reads it, and the client that wrote it can mend it.
+/// Only a server reads it, and the client that wrote it can fix it.
 impl Message for SayHelloRequest {
     const UNREADABLE: Code = Code::InvalidArgument;
 }
 
-/// Only a client reads it, and cannot mend the server.
+/// Only a client reads it, and cannot fix the server.
 impl Message for SayHelloResponse {
     const UNREADABLE: Code = Code::Internal;
 }

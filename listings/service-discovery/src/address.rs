@@ -11,7 +11,7 @@ use crate::connection::{self, Connection, NoConnection};
 pub const CONNECT: Duration = Duration::from_secs(1);
 
 // ANCHOR: address
-/// Where a server can be called. What connects to it does so anew each time.
+/// Where a server can be called. Each connection to it is made from scratch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     /// A port of a machine.
@@ -25,7 +25,7 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// Fails if the path is none that tonic can call.
+    /// Fails if the path is not one that tonic can call.
     pub fn endpoint(&self) -> Result<Endpoint, transport::Error> {
         let uri = match self {
             Self::Tcp(address) => format!("http://{address}"),

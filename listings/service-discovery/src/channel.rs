@@ -66,7 +66,7 @@ struct Lines {
     turns: Mutex<Turns>,
 }
 
-/// Whoever is first is next.
+/// The first one is called next.
 type Turns = BTreeMap<Turn, Arc<Line>>;
 
 /// What decides who is next: its fields, in their order.
@@ -156,7 +156,7 @@ impl Lines {
     // ANCHOR_END: turns
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
-        // Whoever panicked has left a queue that is whole.
+        // A call that panicked has left a queue that is whole.
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -276,7 +276,7 @@ impl Keeper {
 
     // ANCHOR: changes
     /// There is news of the name: connects to those that have come, and calls no more
-    /// those that are gone. Calls that are under way there go on.
+    /// those that are gone. Calls that are in progress there go on.
     fn known(&mut self) {
         let Some(Known { addresses, .. }) = self.name.known.borrow_and_update().clone() else {
             return;

@@ -61,8 +61,8 @@ pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver> {
 /// `again`. It ends when nobody wants to know any more.
 ///
 /// A name server that says that there is nothing has answered, and the set is empty:
-/// the addresses of before may belong to others by now. If there is no answer, or
-/// SERVFAIL, which is none either, the set stays as it was.
+/// the addresses of before may belong to others by now. If there is no answer,
+/// or only SERVFAIL, the set stays as it was.
 pub async fn follow(
     resolver: TokioResolver,
     host: String,

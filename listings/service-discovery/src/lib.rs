@@ -57,7 +57,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves the greeter to `incoming`, until `shutdown` resolves and the calls that are
-/// under way have ended, after [`DRAIN_TIMEOUT`] at most.
+/// in progress have ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///

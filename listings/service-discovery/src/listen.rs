@@ -13,14 +13,14 @@ use std::{
 use tokio::net::UnixListener;
 
 // ANCHOR: unix
-/// Listens at `path`, in the place of whoever listened there and has died.
+/// Listens at `path`, and replaces the socket of a program that listened there and died.
 ///
 /// # Errors
 ///
 /// Fails if somebody listens there still, or the system refuses.
 pub fn unix(path: &Path) -> io::Result<(UnixListener, Socket)> {
     // A socket stays when its program is killed. Nobody answers at it then. (Nor at a
-    // file of another kind, which is none of ours.)
+    // file of another kind, which does not belong to us.)
     let socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     if socket && UnixStream::connect(path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
     {

@@ -18,8 +18,8 @@ pub struct Known {
     pub problem: Option<String>,
 }
 
-/// A name, and what is known of it from moment to moment. Whoever keeps it up to date
-/// ends once nobody holds this any more.
+/// A name, and what is known of it from moment to moment. The task that keeps it up to
+/// date ends once nobody holds this any more.
 #[derive(Clone, Debug)]
 pub struct Name {
     /// The target, for messages.

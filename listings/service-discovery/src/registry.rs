@@ -78,7 +78,7 @@ impl Registration {
     }
 
     /// Takes the address out of the registry, if that can be reached: if not, the
-    /// lease ends soon. Whoever has heard of it sends no more calls.
+    /// lease ends soon. A client that has heard of it sends no more calls.
     pub async fn end(self) {
         self.end.send(()).ok();
         // It has nothing left to do but this, in bounded time.
@@ -159,7 +159,7 @@ async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 /// Keeps up to date what is known of `service`, until nobody wants to know any more.
 ///
 /// If the registry is lost, all stays as it is. If it is there again, it may have
-/// forgotten everybody; but whoever lives says so again in a third of a lease. So for
+/// forgotten everybody; but a server that lives says so again in a third of a lease. So for
 /// the length of a lease, those of before are kept beside those that it knows.
 pub async fn follow(
     registry: Arc<dyn Registry>,

@@ -16,11 +16,11 @@ use crate::{
 /// The names behind `hello:`, and the addresses of each.
 pub type Map = BTreeMap<String, IndexSet<SocketAddr>>;
 
-/// Reads `NAME=ADDRESS,ADDRESS…`, and more of them after a blank.
+/// Reads `NAME=ADDRESS,ADDRESS…`, and more of them after a space.
 ///
 /// # Errors
 ///
-/// Says which part is none of that.
+/// Says which part does not look like that.
 pub fn map(text: &str) -> anyhow::Result<Map> {
     let entry = |entry: &str| {
         let (name, addresses) = entry
@@ -45,7 +45,7 @@ pub fn map(text: &str) -> anyhow::Result<Map> {
 /// # Errors
 ///
 /// Fails if the system's name server is not known, or a registry's client cannot be
-/// made. That a name does not exist is no error here: it may exist in a minute.
+/// made. A name that does not exist is not an error here: it may exist in a minute.
 pub fn resolve(target: &Target, map: &Map) -> anyhow::Result<Name> {
     let shown = target.to_string();
     Ok(match target {

@@ -22,11 +22,11 @@ use crate::causes::{causes, defect};
 /// How long a handshake may take.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// How many may be under way at once. Those who come then wait in the kernel's
+/// How many may be in progress at once. Those who come then wait in the kernel's
 /// queue, where they hold no file of ours.
 pub const HANDSHAKES: usize = 256;
 
-/// Whoever was refused and sends more than this, in bytes, is not read any more.
+/// A client that was refused and sends more than this, in bytes, is not read any more.
 const UNREAD: u64 = 64 * 1024;
 
 // ANCHOR: accepted

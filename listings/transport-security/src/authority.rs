@@ -26,7 +26,7 @@ pub const MAX_DAYS: i64 = 365;
 const EARLY: Duration = Duration::hours(1);
 
 // ANCHOR: authority
-/// Signs certificates. Whoever trusts `ca.pem` believes what they say.
+/// Signs certificates. A peer that trusts `ca.pem` believes what they say.
 pub struct Authority {
     folder: PathBuf,
     issuer: Issuer<'static, KeyPair>,
@@ -63,8 +63,8 @@ fn make(certificate: &Path, key: &Path) -> Result<()> {
     // It signs certificates, and no further authorities.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    // No two authorities may have one name: whoever checks a certificate looks for
-    // its issuer by that.
+    // No two authorities may have one name: a peer that checks a certificate looks
+    // for its issuer by that.
     let number = params.key_identifier(&pair);
     let number: String = number.iter().take(4).map(|b| format!("{b:02x}")).collect();
     params.distinguished_name = named(format!("authority {number}"));
@@ -147,8 +147,8 @@ enum Readers {
     All,
 }
 
-/// Puts `text` into `file` at once: whoever reads it at any moment finds the old
-/// text or the new one, and never a half.
+/// Puts `text` into `file` at once: a program that reads it at any moment finds the
+/// old text or the new one, never a half.
 fn save(file: &Path, text: &str, readers: Readers) -> Result<()> {
     let save = || {
         let folder = file.parent().ok_or(ErrorKind::NotFound)?;

@@ -1,5 +1,5 @@
 //! `transport-security-authority [FOLDER [DAYS [NAME…]]]` issues certificates for
-//! DAYS days, anew each time: for a server that is reached by those names, and for a
+//! DAYS days, new ones each time: for a server that is reached by those names, and for a
 //! client.
 
 use std::{env, path::Path};

@@ -50,9 +50,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 // ANCHOR: serve
-/// Serves the greeter on `listener`, over TLS alone and to clients with a certificate
-/// alone, until `shutdown` resolves and the calls that are under way have ended,
-/// after [`DRAIN_TIMEOUT`] at most.
+/// Serves the greeter on `listener`, only over TLS and only to clients with a
+/// certificate, until `shutdown` resolves and the calls that are in progress have
+/// ended, after [`DRAIN_TIMEOUT`] at most.
 ///
 /// # Errors
 ///

@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = shutdown::signals(DRAIN_TIMEOUT).context("cannot wait for Ctrl-C")?;
     let reloading = program::reloading(tls).context("cannot wait for SIGHUP")?;
 
-    // Whoever reads this line may connect at once, or send a signal: the socket is
+    // A program that reads this line may connect at once, or send a signal: the socket is
     // bound, and the kernel queues the connections that come before `serve`.
     println!("listening on {}", listener.local_addr()?);
 

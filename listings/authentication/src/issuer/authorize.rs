@@ -54,12 +54,12 @@ fn redirect_uri(asked: &Asked) -> Option<Url> {
     good.then_some(uri)
 }
 
-/// What is wrong with the rest. This is told to the program, by way of the browser.
+/// What is wrong with the rest. The program is told, by way of the browser.
 fn fault(asked: &Asked) -> Option<&'static str> {
     if asked.response_type != "code" {
         return Some("unsupported_response_type");
     }
-    // Without it, whoever catches the code could collect the token.
+    // Without it, an attacker who catches the code could collect the token.
     if asked.code_challenge_method != "S256" || asked.code_challenge.len() != 43 {
         return Some("invalid_request");
     }

@@ -80,7 +80,7 @@ impl Grants {
         Ok(name)
     }
 
-    /// What the code stands for. It is gone with that, whoever has sent it.
+    /// What the code stands for. It is gone with that, no matter which program has sent it.
     pub fn take(&self, code: &str) -> Option<Code> {
         let code = lock(&self.codes).remove(code);
         code.filter(|code| code.expires > Instant::now())

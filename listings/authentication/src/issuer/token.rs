@@ -22,8 +22,8 @@ use super::{
     same, scopes,
 };
 
-/// The program that people log in with. It has no secret: whoever has the program
-/// would have it too.
+/// The program that people log in with. It has no secret: everybody who has the
+/// program would have it too.
 pub const CLIENT_OF_PEOPLE: &str = "accounts-login";
 
 /// What a program asks with. What is missing is empty.

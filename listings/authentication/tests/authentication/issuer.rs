@@ -118,7 +118,7 @@ async fn a_code_is_good_once_and_for_whoever_asked_for_it() -> Result {
         let good = code(&http, &name).await?;
         let refused = ask(&http, &name, &exchange(&good, but)).await?;
         assert_eq!(refused, Err("invalid_grant".to_owned()), "{but:?}");
-        // Whoever has tried has used it up.
+        // The failed attempt has used it up.
         let late = ask(&http, &name, &exchange(&good, ("", ""))).await?;
         assert_eq!(late, Err("invalid_grant".to_owned()), "{but:?}");
     }

@@ -41,7 +41,7 @@ async fn a_new_key_is_fetched_once_for_all_who_come_with_it() -> Result {
     Ok(())
 }
 
-/// Or anybody could make us ask the issuer as often as they like.
+/// Otherwise anybody could make us ask the issuer as often as they like.
 #[tokio::test]
 async fn unknown_keys_make_nobody_ask_the_issuer_again_and_again() -> Result {
     let good = Key::new("good");
@@ -65,7 +65,7 @@ async fn a_key_that_is_taken_back_is_forgotten_within_the_interval() -> Result {
     let verifier = issuer.verifier(Freshness { refresh, ..EAGER }).await?;
     verify(&verifier, &issuer, &leaked).await?;
     issuer.publish(&[&new]);
-    // One may have been under way; the next begins when the last has been taken note of.
+    // One may have been in flight; the next begins when the last has been taken note of.
     let mut fetches = issuer.fetches();
     let then = *fetches.borrow() + 3;
     timeout(LONG, fetches.wait_for(|fetches| *fetches >= then)).await??;
@@ -127,7 +127,7 @@ async fn other_keys_do_no_harm() -> Result {
 async fn the_issuer_is_who_it_says() -> Result {
     let issuer = FakeIssuer::start(&[]).await?;
     let http = http_client()?;
-    // The same server, and not the same name.
+    // The same server under another name.
     let other = format!("{}/", issuer.name);
     let error = Discovery::of(&http, &other).await.expect_err("another");
     assert!(

@@ -56,8 +56,8 @@ const WORK: Duration = Duration::from_millis(200);
 
 type Connections = mpsc::Sender<io::Result<DuplexStream>>;
 
-/// A client in this process, whose connections are no sockets: the other ends come
-/// out of a channel.
+/// A client in this process, whose connections do without sockets: the other ends
+/// come out of a channel.
 fn client(connections: Connections) -> Client {
     let connector = service_fn(move |_: Uri| {
         let connections = connections.clone();
@@ -264,7 +264,7 @@ async fn who_says_nothing_gets_the_limit() {
     let status = slow.place_order(order()).await.expect_err("it is late");
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(log.of("slow"), DROPPED);
-    // And whoever asks for more than that gets no more.
+    // And a client that asks for more than that gets no more.
     let (hands, took) = place(slow, Duration::from_secs(60)).await;
     assert_eq!(
         hands.expect_err("it is late").code(),

@@ -105,7 +105,7 @@ async fn nobody_is_not_found_with_a_reason_and_names_that_are_alike() -> Result 
     Ok(())
 }
 
-/// The details are in the trailers then, and not in the head of the response.
+/// The details are in the trailers then, not in the headers of the response.
 #[tokio::test]
 async fn a_stream_that_ends_early_has_details_too() -> Result {
     let folder = tempfile::tempdir()?;
@@ -214,7 +214,7 @@ async fn what_is_broken_is_hidden_under_a_number() -> Result {
     Ok(())
 }
 
-/// Whatever stands in it, or if it is no file at all.
+/// Whatever stands in it, or if it is not a file at all.
 #[tokio::test]
 async fn a_damaged_file_is_the_matter_of_its_own_person() -> Result {
     let folder = tempfile::tempdir()?;

@@ -62,7 +62,7 @@ async fn what_fails_for_good_is_not_tried_again() {
             "{kind:?}"
         );
     }
-    // Nobody has said when: the code alone is no promise.
+    // The server has not said when: the code alone does not promise anything.
     let (calls, _, _) = made(|_| Some(Status::resource_exhausted("for ever"))).await;
     assert_eq!(calls, 1);
 }

@@ -206,7 +206,7 @@ fn nobody() -> Result<SocketAddr> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(([127, 0, 0, 1], 0).into())?;
     let address = socket.local_addr()?;
-    // Bound, and not listening, it keeps the port from the server of another test.
+    // Bound but not listening, it keeps the port from the server of another test.
     std::mem::forget(socket);
     Ok(address)
 }

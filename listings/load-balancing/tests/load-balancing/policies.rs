@@ -113,7 +113,7 @@ async fn who_has_not_answered_gets_no_more_while_others_have() -> Result<()> {
     Ok(())
 }
 
-/// A stream is under way until its last message, and so is any other body.
+/// A stream is in progress until its last message, and so is any other body.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_counts_until_its_body_is_gone() -> Result<()> {
     let server = Server::start().await?;

@@ -7,7 +7,7 @@ use tonic::Code;
 use super::{Server, hello, nobody, over, shares};
 
 // ANCHOR: chance
-/// 60 calls, one after the other: by chance, and not in turn.
+/// 60 calls, one after the other: by chance instead of in turn.
 #[tokio::test(flavor = "multi_thread")]
 async fn tonics_balancer_leaves_it_to_chance() -> Result<()> {
     let (a, b, c) = (

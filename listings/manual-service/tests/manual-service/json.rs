@@ -101,7 +101,7 @@ async fn refuses_a_bad_name() -> Result<(), Error> {
     Ok(())
 }
 
-/// One connection: what cannot be read ends the call, and not the next one.
+/// One connection: what cannot be read ends its own call, but not the next one.
 #[tokio::test]
 async fn says_where_a_request_is_no_json() -> Result<(), Error> {
     let mut wire = Wire::connect(start().await?).await?;

@@ -103,7 +103,7 @@ impl Registry for Consul {
     async fn deregister(&self, Lease(id): &Lease) -> Result<()> {
         let path = format!("service/deregister/{id}");
         let status = self.put(&path, json!({})).await?;
-        // Whoever is not there is not there.
+        // A service that Consul does not know is deregistered already.
         let done = status.is_success() || status == StatusCode::NOT_FOUND;
         ensure!(done, "Consul said {status}");
         Ok(())

@@ -196,7 +196,7 @@ async fn watch_all(
     let mut changes = watching.into_inner();
     while let Some(change) = changes.message().await? {
         if change.canceled {
-            // What was asked for may have been compacted. Whoever calls us begins
+            // What was asked for may have been compacted. The caller begins
             // again, with a list.
             bail!("the watch was ended: {}", change.cancel_reason);
         }

@@ -119,7 +119,7 @@ async fn an_empty_set_is_said_in_time_and_mends() -> Result<()> {
     assert_eq!(status.message(), format!("hello:myworld: {problem}"));
 
     known_by.send_replace(Some(empty(None)));
-    // With the reason, and not with a time that is up.
+    // With the reason instead of `DEADLINE_EXCEEDED`.
     let status = call(&channel, Duration::from_millis(300)).await;
     let status = status.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);

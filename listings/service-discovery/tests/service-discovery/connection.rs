@@ -72,7 +72,7 @@ async fn a_server_that_says_nothing_is_given_up() {
     let began = Instant::now();
     assert_eq!(refused(b"").await, "no HTTP/2 after 5s");
     assert!(began.elapsed() < PREFACE + Duration::from_secs(1));
-    // A part of its preface is none.
+    // A part of its preface is not enough.
     for part in [1, 8, 9, 14] {
         assert_eq!(refused(&SETTINGS[..part]).await, "no HTTP/2 after 5s");
     }

@@ -97,7 +97,7 @@ async fn a_heartbeat_that_is_an_error_registers_again() -> Result<()> {
     .await
 }
 
-/// 600 MiB of blanks would be read, if they were.
+/// 600 MiB of spaces would be read, if they were.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_does_not_end_is_not_kept() -> Result<()> {
     let agent = Agent::start(|_| {

@@ -132,7 +132,7 @@ async fn a_member_that_is_cut_off_is_left_for_the_next() -> Result<()> {
     ];
     let registry = Arc::new(Etcd::new(members)?);
     let mut name = resolve::registered("etcd:greeter", registry, "greeter");
-    // The other one says that there is a new server, and not the old one any more.
+    // The other one says that there is a new server and that the old one is gone.
     let moved = name.known.wait_for(|known| {
         let known = known.as_ref();
         known.is_some_and(|known| known.addresses == tcp(&[new]))

@@ -179,8 +179,8 @@ fn nobody() -> Result<SocketAddr> {
     socket.set_reuseaddr(true)?;
     socket.bind(([127, 0, 0, 1], 0).into())?;
     let address = socket.local_addr()?;
-    // On Linux one that is bound, and does not listen, keeps the port from others,
-    // and not from a listener of ours. Elsewhere nobody is so likely to take it.
+    // On Linux one that is bound, and does not listen, keeps the port from others but
+    // not from a listener of ours. Elsewhere nobody is so likely to take it.
     if cfg!(target_os = "linux") {
         std::mem::forget(socket);
     }

@@ -30,7 +30,7 @@ async fn a_socket_is_called_by_its_path() -> Result<()> {
         let channel = Balanced::new(resolve(&target, &Map::new())?);
         assert_eq!(hello(channel).await?, "Hello, 李雷! This is 世界.");
     }
-    // Whoever listens there is not driven away.
+    // A program that listens there is not driven away.
     assert!(listen::unix(&path).is_err());
     drop(socket);
     assert!(!path.exists());
@@ -45,7 +45,7 @@ async fn a_socket_that_was_left_behind_is_replaced() -> Result<()> {
     drop(std::os::unix::net::UnixListener::bind(&path)?);
     assert!(path.exists());
     let (_listener, _socket) = listen::unix(&path)?;
-    // A file that is no socket is somebody's, and stays.
+    // A file that is not a socket is somebody's, and stays.
     let file = dir.path().join("letter.txt");
     std::fs::write(&file, "你好")?;
     assert!(listen::unix(&file).is_err());

@@ -40,7 +40,7 @@ async fn a_certificate_that_names_nobody_of_ours_opens_nothing() -> Result {
     let (address, _tls) = greeter(pki.path()).await?;
     let bad: [&dyn Fn(&mut CertificateParams); 6] = [
         &|_| {},
-        // What people call it is no name.
+        // What people call it is not a name of the certificate.
         &|params| params.distinguished_name.push(DnType::CommonName, "jack"),
         &|params| params.subject_alt_names = vec![uri("spiffe://example.com/jack")],
         &|params| params.subject_alt_names = vec![uri("spiffe://example.org/")],

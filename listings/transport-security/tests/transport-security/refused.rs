@@ -105,7 +105,7 @@ async fn others_are_not() -> Result {
     for names in [
         &["greeter.example.org"][..],
         &["127.0.0.2"],
-        // An address is no name, and a name no address.
+        // An address is not a name, and a name is not an address.
         &["localhost"],
     ] {
         pki.issue_named(names, 30)?;

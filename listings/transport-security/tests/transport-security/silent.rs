@@ -36,7 +36,7 @@ async fn a_hundred_silent_ones_hold_up_nobody() -> Result {
     Ok(())
 }
 
-/// More than there are places: whoever comes then waits until some have gone.
+/// More than there are places: a client that comes then waits until some have gone.
 #[tokio::test]
 async fn whoever_waits_for_a_place_gets_one() -> Result {
     let pki = Pki::new()?;
@@ -79,7 +79,7 @@ async fn silence_ends_after_a_while() -> Result {
     Ok(())
 }
 
-/// Whoever is refused is told, and does not keep us long.
+/// A client that is refused is told, and does not keep us long.
 #[tokio::test(start_paused = true)]
 async fn a_refused_one_is_given_time_to_read_the_alert() -> Result {
     let (error, took, answer) = kept("李雷 and no TLS".as_bytes()).await?;

@@ -103,7 +103,7 @@ fn attacks(issuer: &FakeIssuer, good: &Key, taken_back: &Key) -> Vec<Attack> {
     for (what, headers) in [
         ("no token", vec![]),
         (
-            "`Basic` in the place of `Bearer`",
+            "`Basic` instead of `Bearer`",
             vec![format!("Basic {token}")],
         ),
         (
