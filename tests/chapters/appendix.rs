@@ -192,7 +192,7 @@ async fn client_bounds() -> Result<(Frames, Bounds, Channel)> {
     Ok((frames, bounds, channel))
 }
 
-/// The largest message that is received: 4 MiB, and not a byte more. The service sends back what it
+/// The largest message that is received: 4 MiB and not a byte more. The service sends back what it
 /// gets, so the client's own limit is measured by a server without one.
 async fn largest_message(mut client: GreeterServiceClient<Channel>) -> Result<String> {
     for (message, is_received) in [(4 * MIB, true), (4 * MIB + 1, false)] {

@@ -279,7 +279,7 @@ impl Site {
             .build()
             .map_err(|error| anyhow!("the book cannot be rendered: {error:#}"))?;
         let files: BTreeSet<PathBuf> = files_below(dir.path())?.into_iter().collect();
-        // The pages, but not the first one under a second name, and not all pages in one.
+        // The pages, but neither the first one under a second name nor all pages in one.
         let pages = book
             .pages
             .iter()

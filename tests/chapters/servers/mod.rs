@@ -592,7 +592,7 @@ fn every_server_survives_running_out_of_file_descriptors() -> Result {
                 .join(process.id().to_string())
                 .join("stat"),
         )?;
-        // The name, in parentheses, may have blanks; then come the state and the rest.
+        // The name, in parentheses, may have spaces; then come the state and the rest.
         let (_, rest) = stat.rsplit_once(") ").context("no name")?;
         let fields: Vec<&str> = rest.split(' ').collect();
         Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)

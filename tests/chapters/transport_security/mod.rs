@@ -138,7 +138,7 @@ fn rejected_handshakes_are_reported_by_both_sides() -> Result {
 }
 
 /// With TLS 1.3, the client learns of the rejection only in its first call, in one of three forms,
-/// and only one of them contains the cause, as text. This holds for tonic's own server too.
+/// and only one of them contains the cause, as text. The same holds for tonic's own server.
 #[harness::test]
 async fn first_call_without_a_certificate_fails_in_three_ways() -> Result {
     let listing = Listing::build("transport-security")?;

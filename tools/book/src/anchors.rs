@@ -87,7 +87,7 @@ pub fn anchors(text: &str) -> Vec<Anchor> {
     found
 }
 
-/// The lines of `text`, with their numbers, that are no anchors.
+/// The lines of `text`, with their numbers, that are not anchors.
 fn other_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..)
         .zip(text.split_inclusive('\n'))

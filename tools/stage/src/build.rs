@@ -207,7 +207,7 @@ impl BuiltListing {
     }
 }
 
-/// Whether a package is the listing, and not one of its dependencies.
+/// Whether a package is the listing instead of one of its dependencies.
 fn is_own(package: &PackageId) -> bool {
     package.repr.starts_with("path+")
 }

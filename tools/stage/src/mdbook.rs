@@ -64,7 +64,7 @@ pub fn find_or_install(workspace: &Workspace) -> Result<PathBuf> {
             version,
         ])
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        // Or cargo would warn that the folder is not on the PATH, which is as it should be.
+        // Otherwise cargo would warn that the folder is not on the PATH, which is as it should be.
         .env("PATH", path)
         .arg("--root")
         .arg(&root)

@@ -199,8 +199,8 @@ func (c *chat) tell(ctx context.Context, to place, message *chatv1.Message) bool
 	}
 }
 
-// event makes a response of what a person is to hear. Presence is looked up now,
-// and not when it changed: of several events, the last one is right.
+// event makes a response of what a person is to hear. Presence is looked up now
+// instead of when it changed: of several events, the last one is right.
 func (c *chat) event(here place, message *chatv1.Message) *chatv1.ChatResponse {
 	if message != nil {
 		return &chatv1.ChatResponse{Event: &chatv1.ChatResponse_Message{Message: message}}
@@ -210,8 +210,8 @@ func (c *chat) event(here place, message *chatv1.Message) *chatv1.ChatResponse {
 	return c.presence(here.opposite())
 }
 
-// sit takes a place, and returns the first response. Whoever had the place has
-// lost it.
+// sit takes a place, and returns the first response. The call that had the place
+// has lost it.
 func (c *chat) sit(here place, me *seat) (*chatv1.ChatResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -71,7 +71,7 @@ pub fn figure(
     Ok(Some(html(&attributes, &caption, block, &block.body)))
 }
 
-/// The figure with these attributes, and `body` in the place of the block's own.
+/// The figure with these attributes, and `body` instead of the block's own.
 fn html(attributes: &str, caption: &str, block: &Block, body: &str) -> String {
     let mut fence = vec![block.language.clone()];
     fence.extend(block.tags.clone());

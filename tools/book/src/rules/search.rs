@@ -1,4 +1,4 @@
-//! The search finds what a page explains, and not once more in the whole listing.
+//! The search finds what a page explains, but not once more in the whole listing.
 
 use std::collections::BTreeSet;
 

@@ -29,7 +29,7 @@ pub struct Results {
 }
 
 /// Runs the example `<slug>-bench` of the listing `slug`; if `quick`, only to see that it works:
-/// short, and not optimised.
+/// short and not optimised.
 ///
 /// # Errors
 ///

@@ -57,8 +57,8 @@ use crate::codegen_excerpt::Excerpt;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SessionFile {
-    /// Whether the page tells the reader to type the commands in an exported copy, and not in the
-    /// listing's folder.
+    /// Whether the page tells the reader to type the commands in an exported copy instead of in
+    /// the listing's folder.
     #[serde(default)]
     pub exported: bool,
     /// The sessions.

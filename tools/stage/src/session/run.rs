@@ -315,7 +315,7 @@ impl Running<'_> {
             self.step.exit
         };
         check_exit_code(self.step, &output, code)?;
-        // A terminal shows the keys that were pressed, and that a program was killed. This is
+        // A terminal shows the keys that were pressed, and that a program was killed. Both are
         // added at the end, because what was printed before may still have been on its way.
         if self.is_killed {
             output.text.push_str("Killed\n");
