@@ -83,7 +83,7 @@ struct Back {
     error: Option<String>,
 }
 
-/// Whom it has to come from.
+/// The issuer that it has to come from.
 struct Expected {
     state: CsrfToken,
     issuer: String,

@@ -1,5 +1,5 @@
 //! `cargo run --example limits` limits calls in every way that a client has, to
-//! servers that keep them waiting in every way that there is, and prints the table;
+//! servers that keep them waiting in every way they can, and prints the table;
 //! `-- server` does so for the ways of a server.
 
 use std::{env, net::SocketAddr, pin::Pin, time::Duration};
@@ -76,7 +76,7 @@ enum Peer {
     Endless,
 }
 
-/// Whom a client can meet.
+/// The servers that a client can meet.
 const PEERS: [(Peer, &str); 6] = [
     (Peer::Refuses, "refuses"),
     (Peer::BlackHole, "black hole"),

@@ -174,7 +174,7 @@ fn print(row: &Row, ended: &[Ended]) {
         .map(|ended| ended.what.as_str())
         .collect();
     let causes = if causes.is_empty() {
-        "nothing: a service of yours alone".to_owned()
+        "nothing: only a service of yours".to_owned()
     } else {
         causes.join("; ")
     };

@@ -106,7 +106,7 @@ impl PersonService for Registry {
 }
 
 // ANCHOR: caller
-/// The caller, whom something in front of this service has found.
+/// The caller, as found by something in front of this service.
 fn caller(extensions: &Extensions) -> Result<Caller, Status> {
     let caller = extensions.get::<Caller>();
     caller

@@ -73,7 +73,7 @@ pub async fn serve(
         // Behind the trace, which so sees what a panic became.
         .layer(CatchPanicLayer::custom(panicked))
         .add_service(health.max_decoding_message_size(MAX_REQUEST_BYTES))
-        // For this service alone, and under its name.
+        // Only for this service, and under its name.
         .add_service(KeyLayer::new(keys).named_layer(people));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let incoming = incoming::pause_on_errors(incoming);

@@ -358,7 +358,7 @@ async fn proxy(mode: &str, servers: &[Server; 3], limit: &str) -> Result<(Child,
 async fn weigh(connections: usize) -> Result<f64> {
     let server = Server::fast("a").await?;
     let mut all = Vec::with_capacity(connections);
-    // What the first ones take is not theirs alone.
+    // What the first ones take is not only theirs.
     for _ in 0..10 {
         all.push(backend::endpoint(server.address)?.connect().await?);
     }
@@ -372,7 +372,7 @@ async fn weigh(connections: usize) -> Result<f64> {
     Ok((resident()? - before) / connections as f64)
 }
 
-/// What this process takes of the memory, in kB: on Linux alone.
+/// What this process takes of the memory, in kB: only on Linux.
 fn resident() -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

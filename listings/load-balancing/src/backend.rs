@@ -278,7 +278,7 @@ fn reason(status: &Status) -> String {
 /// A server that has a health service, and does not know our service there, is out: it
 /// may not serve it. A server says so with the status SERVICE_UNKNOWN or, as that of
 /// tonic does, with the code NOT_FOUND. Then it has to be asked again, which is done
-/// like connecting, with pauses that grow.
+/// like connecting, with exponential backoff.
 fn unknown() -> String {
     format!("its health service does not know {SERVICE}")
 }

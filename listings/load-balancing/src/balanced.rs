@@ -124,7 +124,7 @@ impl Service<http::Request<Body>> for Balanced {
     type Future = BoxFuture<Self::Response, Status>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        // Whom it goes to is decided when there is something to send.
+        // The server is chosen when there is something to send.
         Poll::Ready(Ok(()))
     }
 

@@ -1,4 +1,4 @@
-//! Whom the next call goes to.
+//! Which server the next call goes to.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use std::{
 use crate::backend::Backend;
 
 // ANCHOR: policy
-/// Decides whom the next call goes to.
+/// Decides which server the next call goes to.
 pub trait Policy: fmt::Debug + Send + Sync {
     /// One of those that can be called. There is at least one.
     fn pick<'a>(&self, ready: &'a [Arc<Backend>]) -> &'a Arc<Backend>;
@@ -21,7 +21,7 @@ pub trait Policy: fmt::Debug + Send + Sync {
 // ANCHOR_END: policy
 
 // ANCHOR: pick_first
-/// The first that there is, as long as it is there.
+/// The first one in the list, as long as it is there.
 #[derive(Debug)]
 pub struct PickFirst;
 

@@ -10,7 +10,7 @@ use crate::json::Message;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SayHelloRequest {
-    /// Whom to greet: 1 to 64 characters, not only white space.
+    /// The name to greet: 1 to 64 characters, not only white space.
     pub name: String,
 }
 

@@ -71,7 +71,7 @@ const FULL: Size = Size {
     away: Duration::from_secs(30),
 };
 
-/// To see that it works, with the registry of this process alone.
+/// To see that it works, with only the registry of this process.
 const QUICK: Size = Size {
     rest: Duration::from_millis(200),
     away: Duration::ZERO,

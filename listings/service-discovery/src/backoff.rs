@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Pauses that grow, so that who is in trouble is not hurried; and that differ, so
+/// Exponential backoff, so that a server in trouble is not hurried; with jitter, so
 /// that not everybody comes back at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {

@@ -99,7 +99,7 @@ impl Balanced {
         Self { lines, state }
     }
 
-    /// Whom calls may go to now, in their turn.
+    /// The servers that calls may go to now, in their turn.
     pub fn servers(&self) -> Vec<Address> {
         let turns = self.lines.turns();
         turns.keys().map(|turn| turn.address.clone()).collect()
@@ -173,7 +173,7 @@ impl Service<http::Request<Body>> for Balanced {
     type Future = BoxFuture<Self::Response, Status>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        // Whom it goes to is decided when there is something to send.
+        // The server is chosen when there is something to send.
         Poll::Ready(Ok(()))
     }
 

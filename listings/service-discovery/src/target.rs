@@ -20,7 +20,7 @@ pub enum Target {
     Address(Address),
     /// A host in the DNS: `dns:///greeter.example.org:50051`, or without the scheme.
     Dns {
-        /// Whom to ask, if it is not the system's name server.
+        /// The name server to ask, if it is not the system's.
         server: Option<SocketAddr>,
         host: String,
         port: u16,

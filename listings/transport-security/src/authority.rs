@@ -152,7 +152,7 @@ enum Readers {
 fn save(file: &Path, text: &str, readers: Readers) -> Result<()> {
     let save = || {
         let folder = file.parent().ok_or(ErrorKind::NotFound)?;
-        // It is there for its owner alone from the moment that it exists.
+        // Only its owner can read it, from the moment that it exists.
         let mut new = NamedTempFile::new_in(folder)?;
         new.write_all(text.as_bytes())?;
         if readers == Readers::All {

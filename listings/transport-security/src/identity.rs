@@ -47,7 +47,7 @@ pub fn is_valid(certificate: &[u8], time: ASN1Time) -> bool {
 }
 
 // ANCHOR: peer
-/// Whom a certificate names, in DER. It has exactly one URI among its alternative
+/// The identity that a certificate names, in DER. It has exactly one URI among its alternative
 /// names, as SPIFFE wants it: of two, it would be up to us which one to believe.
 pub fn peer(certificate: &[u8]) -> Option<Peer> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;

@@ -1,4 +1,4 @@
-//! A greeter that knows whom it talks to, and that nobody listens in.
+//! A greeter that knows its callers, and that nobody listens in.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! What a server shows and whom it lets in: from files that may change while it
-//! runs.
+//! What a server shows and which clients it lets in: from files that may change
+//! while it runs.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,7 +1,7 @@
 //! An issuer of tokens, for development: an authorization server of OAuth 2.0, as
 //! small as one can be that is not wrong.
 //!
-//! What it lacks to be one for real work: TLS, so it listens on this machine alone;
+//! What it lacks to be one for real work: TLS, so it listens only on this machine;
 //! keys, codes and refresh tokens that outlive it; a limit to how often a password
 //! may be guessed, and passwords that are kept as hashes; a second factor; sessions
 //! and logging out; asking a person whether they agree; revoking and looking up
@@ -30,7 +30,7 @@ pub use token::CLIENT_OF_PEOPLE;
 /// What the services may ask for.
 const SCOPES: [&str; 2] = ["accounts.read", "accounts.write"];
 
-/// Whom it makes tokens for: our service, and one more.
+/// The services that it makes tokens for: our service, and one more.
 pub const SERVICES: [&str; 2] = [AUDIENCE, "https://mail.example.com"];
 
 /// What an issuer knows from the start.

@@ -1,4 +1,4 @@
-//! What the service does for whom, and how long a stream goes on.
+//! What the service does for each caller, and how long a stream goes on.
 
 use std::time::Duration;
 

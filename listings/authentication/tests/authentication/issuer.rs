@@ -1,4 +1,4 @@
-//! The issuer for development, and logging in: what it gives, and to whom it does not.
+//! The issuer for development, and logging in: what it gives, and what it refuses.
 
 use std::{sync::mpsc, time::Duration};
 

@@ -21,7 +21,7 @@ fn each_unit_is_read() {
         assert_eq!(parse(format!("1{unit}").as_bytes()), Ok(one));
         assert_eq!(parse(format!("0{unit}").as_bytes()), Ok(Duration::ZERO));
         assert_eq!(parse(format!("00000007{unit}").as_bytes()), Ok(one * 7));
-        // The most that there is: 11,000 years, in hours.
+        // The longest one: 11,000 years, in hours.
         let most = parse(format!("99999999{unit}").as_bytes());
         assert_eq!(most, Ok(one * 99_999_999));
     }

@@ -1,4 +1,4 @@
-//! Whom each policy calls, and what becomes of a server that is dead, leaving, or
+//! Which servers each policy calls, and what becomes of a server that is dead, leaving, or
 //! says that it does not serve.
 
 mod exercises;

@@ -1,4 +1,4 @@
-//! Whom each policy calls.
+//! Which servers each policy calls.
 
 use anyhow::Result;
 use load_balancing::{

@@ -261,7 +261,7 @@ async fn has_room_for_what_may_come_and_go() -> Result<(), Error> {
     Ok(())
 }
 
-/// A message that the greeter does not know: a text alone.
+/// A message that the greeter does not know: only a string.
 #[derive(Serialize, Deserialize)]
 struct Text(String);
 
