@@ -1,4 +1,4 @@
-//! `cargo xtask serve`: the book, in a browser, from Rust alone.
+//! `cargo xtask serve`: the book, in a browser, with only Rust.
 
 use std::{net::TcpListener, os::unix::process::CommandExt, process::Command};
 

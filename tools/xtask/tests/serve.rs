@@ -1,4 +1,4 @@
-//! The book is served: by `cargo xtask serve`, and by mdBook alone.
+//! The book is served: by `cargo xtask serve`, and by mdBook itself.
 
 use std::{
     io::{Read, Write},

@@ -2,7 +2,7 @@
 //!
 //! A listing's example `<slug>-bench` prints tables of comma-separated values, with an empty line
 //! between two. A table below a line `# name` is also written to a file of that name, for a page
-//! that shows it alone. The first table is drawn if its second column has numbers: its first column
+//! that shows only that one. The first table is drawn if its second column has numbers: its first column
 //! names the curve, its second is the x axis, and each other one is a panel of the picture.
 
 mod plot;
