@@ -8,6 +8,7 @@ pub mod lines;
 pub mod listing;
 pub mod markdown;
 pub mod page;
+pub mod prose;
 pub mod render;
 pub mod rules;
 pub mod versions;

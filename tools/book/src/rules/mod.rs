@@ -11,6 +11,7 @@ pub mod commands;
 pub mod copies;
 pub mod dependencies;
 pub mod fences;
+pub mod language;
 pub mod orphans;
 pub mod readme;
 pub mod rendering;
@@ -121,6 +122,7 @@ pub const BOOK_RULES: &[&Rule] = &[
     &binaries::RULE,
     &copies::RULE,
     &dependencies::RULE,
+    &language::RULE,
     &orphans::RULE,
     &readme::RULE,
     &search::RULE,
