@@ -207,7 +207,7 @@ impl Verifier {
     // ANCHOR_END: verify
 }
 
-/// The texts of these errors are not used: some show what was sent.
+/// The messages of these errors are not used: some show what was sent.
 fn rejection(error: &ErrorKind) -> Rejection {
     match error {
         ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => Rejection::Algorithm,

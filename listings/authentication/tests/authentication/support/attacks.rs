@@ -160,7 +160,7 @@ fn attacks(issuer: &FakeIssuer, good: &Key, taken_back: &Key) -> Vec<Attack> {
         ("an empty subject", but("sub", "".into())),
         ("expired 31 seconds ago", but("exp", (now - 31).into())),
         ("no expiry", without("exp")),
-        ("an expiry that is a text", but("exp", "tomorrow".into())),
+        ("an expiry that is a string", but("exp", "tomorrow".into())),
         (
             "not valid for another minute",
             but("nbf", (now + 90).into()),
