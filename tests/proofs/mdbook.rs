@@ -1,10 +1,9 @@
-//! The book as mdBook builds it, with our preprocessor as a library: no other process, and the
-//! pages that the rules have parsed.
+//! The book as mdBook builds it: no other process, and the pages that the rules have parsed.
 
 use std::collections::BTreeMap;
 
 use anyhow::anyhow;
-use book::{Book, render::render};
+use book::{Book, page::Page};
 use harness::Result;
 use mdbook_driver::{
     MDBook,
@@ -12,8 +11,8 @@ use mdbook_driver::{
     config::Config,
 };
 
-/// The book with our preprocessor's work done, and mdBook's still to do.
-pub fn prepare(book: &Book) -> Result<MDBook> {
+/// The book with `text_of` each page, and mdBook's own preprocessors still to run.
+pub fn prepare(book: &Book, text_of: impl Fn(&Page) -> String) -> Result<MDBook> {
     let root = book.workspace.root();
     let error = |error| anyhow!("mdBook cannot load the book: {error:#}");
     let mut config = Config::from_disk(root.join("book.toml")).map_err(error)?;
@@ -29,7 +28,7 @@ pub fn prepare(book: &Book) -> Result<MDBook> {
         }) = item
             && let Some(page) = book.pages.iter().find(|page| page.path() == path)
         {
-            *content = render(book, page).text;
+            *content = text_of(page);
         }
     });
     Ok(prepared)

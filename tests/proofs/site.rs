@@ -7,10 +7,11 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use book::{
     Book, Problem,
     markdown::line_with,
+    render::render,
     rules::{Edit, Fault, Rule, fences::known_rust_blocks},
     workspace::{files_below, read, slashed},
 };
@@ -25,7 +26,11 @@ pub const RULES: &[&Rule] = &[
     &EXTERNAL_RESOURCES,
     &PICTURES,
     &SVG_IDS,
+    &SEARCH_INDEX,
 ];
+
+/// What readers search for, and the page that is about it. The browser's test types it.
+const SEARCHES: &str = "tests/searches.json";
 
 const PAGE: &str = "src/clock/index.md";
 const PICTURE: &str = "src/clock/picture.svg";
@@ -237,11 +242,86 @@ const SVG_IDS: Rule = Rule::new(
     }],
 );
 
+/// The search finds what a page says: no tree, no line that a block hides, and for each of the
+/// searches a section of its page with all words.
+const SEARCH_INDEX: Rule = Rule::new(
+    "search index",
+    |book| {
+        let site = Site::of(book)?;
+        let mut problems = Vec::new();
+        for page in &book.pages {
+            let html = html_path(page.path());
+            let mut sections = site.sections.iter().filter(|it| it.page == html);
+            if sections.any(|it| it.text.contains("└── ")) {
+                let message = "the search finds a tree: draw it by {{tree}}, which it passes by";
+                let line = page.line_with("└── ");
+                problems.push(Problem::new(&page.file, line, message));
+            }
+            for hidden in site.facts_of(page.path()).iter().flat_map(|it| &it.hidden) {
+                let message = format!(
+                    "the search finds a line that the page hides, `{hidden}`: move the block out of its list"
+                );
+                let line = page.line_with(&format!("# {hidden}"));
+                problems.push(Problem::new(&page.file, line, message));
+            }
+        }
+        let text = read(&book.workspace.root().join(SEARCHES))?;
+        let searches: BTreeMap<String, String> = serde_json::from_str(&text)?;
+        for (search, page) in searches {
+            let words = search.to_lowercase();
+            let mut sections = site.sections.iter().filter(|it| it.page == page);
+            if !sections.any(|it| words.split(' ').all(|word| it.text.contains(word))) {
+                let message = format!(
+                    "no section of {page} holds all words of `{search}`: say them where it is explained"
+                );
+                let line = line_with(&text, &format!("\"{search}\""));
+                problems.push(Problem::new(SEARCHES, line, message));
+            }
+        }
+        Ok(problems)
+    },
+    &[
+        Fault {
+            name: "tree that is searched",
+            edits: &[Edit::Append {
+                file: PAGE,
+                text: "\n```text\nsrc/\n└── lib.rs\n```\n",
+            }],
+            found: "src/clock/index.md:48: the search finds a tree",
+        },
+        Fault {
+            name: "hidden line that is searched",
+            edits: &[Edit::Append {
+                file: PAGE,
+                text: "\n- A list:\n\n  ```rust\n  # let a = 1;\n  let b = a;\n  ```\n",
+            }],
+            found: "src/clock/index.md:49: the search finds a line that the page hides, `let a = 1;`",
+        },
+        Fault {
+            name: "search that finds nothing",
+            edits: &[Edit::Replace {
+                file: SEARCHES,
+                old: "crate bytes",
+                new: "backoff",
+            }],
+            found: "tests/searches.json:2: no section of clock/index.html holds all words of `backoff`",
+        },
+    ],
+);
+
 /// The rendered book.
 struct Site {
     /// By path in the site: `hello-world/server.html`.
     pages: BTreeMap<String, Facts>,
     files: BTreeSet<PathBuf>,
+    sections: Vec<Section>,
+}
+
+/// What the search looks through.
+struct Section {
+    page: String,
+    /// In lower case.
+    text: String,
 }
 
 /// What the rules ask of a page: the parsed document itself cannot be shared between threads.
@@ -250,6 +330,7 @@ struct Facts {
     links: Vec<String>,
     loads: Vec<String>,
     rust_blocks: usize,
+    hidden: Vec<String>,
     pictures: Vec<&'static str>,
 }
 
@@ -273,7 +354,7 @@ impl Site {
 
     fn render(book: &Book) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let mut mdbook = super::mdbook::prepare(book)?;
+        let mut mdbook = super::mdbook::prepare(book, |page| render(book, page).text)?;
         mdbook.config.build.build_dir = dir.path().to_owned();
         mdbook
             .build()
@@ -290,7 +371,18 @@ impl Site {
                 Ok((html, Facts::of(&Html::parse_document(&text))))
             })
             .collect::<Result<_>>()?;
-        Ok(Self { pages, files })
+        let index = files.iter().find(|file| {
+            let name = file.to_string_lossy();
+            name.starts_with("searchindex") && name.ends_with(".js")
+        });
+        let index = index.context("the site has no search index")?;
+        let sections = sections(&fs::read_to_string(dir.path().join(index))?)
+            .context("mdBook's search index is not what it was")?;
+        Ok(Self {
+            pages,
+            files,
+            sections,
+        })
     }
 
     fn facts_of(&self, page: &Path) -> Option<&Facts> {
@@ -320,12 +412,37 @@ impl Facts {
                     r#"main code[class*="language-rust"], main code[class*="language-rs"]"#,
                 ))
                 .count(),
+            hidden: html
+                .select(&selector("main .boring"))
+                .map(|line| line.text().collect::<String>().trim().to_owned())
+                .filter(|line| !line.is_empty())
+                .collect(),
             pictures: html
                 .select(&selector("main svg"))
                 .flat_map(picture_problems)
                 .collect(),
         }
     }
+}
+
+/// The sections in mdBook's search index, which is JSON in a string of JavaScript.
+fn sections(script: &str) -> Option<Vec<Section>> {
+    let (_, json) = script.split_once("JSON.parse('")?;
+    let (json, _) = json.rsplit_once("')")?;
+    let json = json.replace("\\'", "'").replace("\\\\", "\\");
+    let search: serde_json::Value = serde_json::from_str(&json).ok()?;
+    let docs = search["index"]["documentStore"]["docs"].as_object()?;
+    docs.iter()
+        .map(|(id, section)| {
+            let url = search["doc_urls"][id.parse::<usize>().ok()?].as_str()?;
+            let (page, _) = url.split_once('#').unwrap_or((url, ""));
+            let (title, body) = (section["title"].as_str()?, section["body"].as_str()?);
+            Some(Section {
+                page: page.to_owned(),
+                text: format!("{title} {body}").to_lowercase(),
+            })
+        })
+        .collect()
 }
 
 /// What is wrong with a picture.

@@ -21,7 +21,8 @@ use mdbook_driver::builtin_renderers::MarkdownRenderer;
 
 /// The tests of all pages.
 pub fn tests(book: &Book) -> Result<Vec<NamedTest>> {
-    let (expanded, _) = super::mdbook::prepare(book)?
+    // As written: our preprocessor makes HTML of blocks that hide lines.
+    let (expanded, _) = super::mdbook::prepare(book, |page| page.text.clone())?
         .preprocess_book(&MarkdownRenderer::new())
         .map_err(|error| anyhow!("mdBook cannot expand the pages: {error:#}"))?;
     let mut tests = Vec::new();
@@ -40,7 +41,6 @@ pub fn tests(book: &Book) -> Result<Vec<NamedTest>> {
 fn tests_of_page(page: &Page, expanded: &str) -> Result<Vec<NamedTest>> {
     let written = page.blocks.iter().enumerate().filter(|it| is_tested(it.1));
     let (expanded, _) = markdown::code(expanded);
-    // The files of a listing are added by expanding; but no block that is tested.
     let expanded: Vec<_> = expanded.iter().filter(|block| is_tested(block)).collect();
     ensure!(
         written.clone().count() == expanded.len(),

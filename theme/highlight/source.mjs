@@ -53,6 +53,13 @@ OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE
 OF THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
 */
 
+// Text that the search does not find stands in an attribute: see tools/book/src/render/unsearched.rs.
+// mdBook's script, which comes next, looks for the lines that are hidden.
+for (const element of document.querySelectorAll('[data-text]')) {
+  element.textContent = element.dataset.text;
+  delete element.dataset.text;
+}
+
 // Terminals have no highlighting of their own: reader.js marks what is typed.
 for (const [name, language] of Object.entries({ console: plaintext, go, http, javascript, json, protobuf, python, rust, text: plaintext, toml, yaml })) {
   hljs.registerLanguage(name, language);

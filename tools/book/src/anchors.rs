@@ -94,6 +94,22 @@ fn other_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !START.is_match(line) && !END.is_match(line))
 }
 
+/// The lines of `text` that are no anchors, and whether they are within the anchor `name`.
+pub fn lines_within<'a>(text: &'a str, name: &str) -> impl Iterator<Item = (bool, &'a str)> {
+    let mut within = false;
+    text.lines().filter_map(move |line| {
+        if let Some(end) = END.captures(line) {
+            within &= &end["name"] != name;
+            None
+        } else if let Some(start) = START.captures(line) {
+            within |= &start["name"] == name;
+            None
+        } else {
+            Some((within, line))
+        }
+    })
+}
+
 /// `text` without the lines of its anchors.
 pub fn strip(text: &str) -> String {
     other_lines(text).map(|(_, line)| line).collect()
@@ -143,6 +159,16 @@ two
                 ("stray".into(), 11, Some(Fault::Unopened)),
                 ("open".into(), 12, Some(Fault::Unclosed)),
             ]
+        );
+    }
+
+    #[test]
+    fn tells_the_lines_within_an_anchor() {
+        let text = "a\n// ANCHOR: x\nb\n// ANCHOR: y\nc\n// ANCHOR_END: y\n// ANCHOR_END: x\nd";
+        let lines: Vec<_> = lines_within(text, "x").collect();
+        assert_eq!(
+            lines,
+            [(false, "a"), (true, "b"), (true, "c"), (false, "d")]
         );
     }
 

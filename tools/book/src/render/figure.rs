@@ -1,20 +1,22 @@
-//! A code block that includes a file becomes a figure with a caption.
+//! A code block that includes a file becomes a figure with a caption; one that hides lines, HTML.
 
 use std::{collections::HashMap, path::Path};
 
 use crate::{
     Book,
+    anchors::lines_within,
     markdown::Block,
     page::Page,
     render::{
         ids::{file_id, id_of, with_line_breaks},
-        include,
+        include, unsearched,
     },
-    workspace::slashed,
+    workspace::{read, slashed},
 };
 
-/// The figure for a block that includes a file; none for another block. `ids` counts how often
-/// each id was used on the page.
+/// What is written instead of a block: a figure if it includes a file or is one that the reader
+/// types, HTML if it hides lines; none for another block. `ids` counts how often each id was used on
+/// the page.
 pub fn figure(
     book: &Book,
     page: &Page,
@@ -22,7 +24,7 @@ pub fn figure(
     ids: &mut HashMap<String, usize>,
 ) -> Result<Option<String>, String> {
     let Some(include) = block.include() else {
-        return typed_file(book, block);
+        return written(book, block);
     };
     if block.body.trim() != &block.body[include.range.clone()] {
         return Err("a block that includes a file holds the include and nothing else".to_owned());
@@ -68,29 +70,48 @@ pub fn figure(
         "listing"
     };
     let attributes = format!("class=\"{class}\" id=\"{id}\"");
-    Ok(Some(html(&attributes, &caption, block, &block.body)))
-}
-
-/// The figure with these attributes, and `body` instead of the block's own.
-fn html(attributes: &str, caption: &str, block: &Block, body: &str) -> String {
-    let mut fence = vec![block.language.clone()];
-    fence.extend(block.tags.clone());
-    format!(
-        "<figure {attributes}>\n<figcaption>{caption}</figcaption>\n\n```{}\n{}\n```\n\n</figure>\n",
-        fence.join(","),
-        body.trim()
-    )
-}
-
-/// The figure for a file that the reader types, as the note above says: `type: src/lib.rs`.
-fn typed_file(book: &Book, block: &Block) -> Result<Option<String>, String> {
-    let Some(file) = block.typed_file() else {
-        return Ok(None);
+    let code = match &include.selector {
+        Some(anchor) if include.kind == "rustdoc_include" => {
+            let text = read(&book.workspace.root().join(&file)).map_err(|it| it.to_string())?;
+            unsearched::code(block, lines_within(&text, anchor))
+        }
+        _ => fence(block, &block.body),
     };
+    Ok(Some(html(&attributes, &caption, &code)))
+}
+
+/// The figure with these attributes.
+fn html(attributes: &str, caption: &str, code: &str) -> String {
+    format!("<figure {attributes}>\n<figcaption>{caption}</figcaption>\n\n{code}\n</figure>\n")
+}
+
+/// The block with `body` instead of its own.
+fn fence(block: &Block, body: &str) -> String {
+    let mut info = vec![block.language.clone()];
+    info.extend(block.tags.clone());
+    format!("```{}\n{}\n```\n", info.join(","), body.trim())
+}
+
+/// A block that is written on the page: a figure if the note above says that the reader types it as
+/// a file, `type: src/lib.rs`.
+fn written(book: &Book, block: &Block) -> Result<Option<String>, String> {
+    let file = block.typed_file();
+    let mut lines = unsearched::written_lines(&block.body);
+    let hides = block.language == "rust" && !block.nested && lines.any(|(shown, _)| !shown);
+    if !hides && file.is_none() {
+        return Ok(None);
+    }
     let body = book.versions.fill_in(&block.body);
     let body = body.map_err(|error| format!("{error:#}"))?;
-    let caption = with_line_breaks(file);
-    Ok(Some(html("class=\"listing\"", &caption, block, &body)))
+    let code = if hides {
+        unsearched::code(block, unsearched::written_lines(&body))
+    } else {
+        fence(block, &body)
+    };
+    Ok(Some(match file {
+        Some(file) => html("class=\"listing\"", &with_line_breaks(file), &code),
+        None => code,
+    }))
 }
 
 /// The place of a file in its chapter's whole listing, seen from `page`.

@@ -1,4 +1,4 @@
-//! Ids and paths in HTML.
+//! Ids, paths and text in HTML.
 
 use std::path::Path;
 
@@ -29,6 +29,12 @@ pub fn file_id(slug: &str, file: &Path) -> String {
         .strip_prefix(&format!("listings/{slug}/"))
         .unwrap_or(&file);
     id_of(&format!("{slug}-file-{file}"))
+}
+
+/// `text` as HTML, also in an attribute.
+pub fn escape(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    text.replace('"', "&quot;")
 }
 
 /// A path that may wrap after each slash, for narrow screens.

@@ -9,6 +9,7 @@
 //! - `{{listing hello-world}}` becomes the whole listing, file by file, folded; without a folder
 //!   that another page shows by `{{listing hello-world tests}}`.
 //! - A file that the reader types, `type: src/lib.rs`, becomes a figure with that caption.
+//! - Trees, and the lines that a block of Rust hides, become HTML that the search does not index.
 //! - Comments that are for authors, `ignore`, `proof`, `type` and `asserted`, are left out.
 
 mod figure;
@@ -16,6 +17,7 @@ mod ids;
 pub mod include;
 mod listing;
 pub mod tree;
+mod unsearched;
 
 use std::{collections::HashMap, ops::Range};
 

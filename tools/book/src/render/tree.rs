@@ -9,7 +9,7 @@ use crate::{
     Book,
     markdown::Directive,
     page::Page,
-    render::{ids::with_line_breaks, listing::sources},
+    render::{ids::escape, listing::sources, unsearched},
     workspace::slashed,
 };
 
@@ -38,19 +38,14 @@ pub(super) fn tree(book: &Book, page: &Page, directive: &Directive) -> Result<St
             ),
         }
     }
-    let tree = format!("```text\n{}```\n", draw(&files, &marked));
+    let tree = unsearched::text(&draw(&files, &marked));
     // A chapter's first page lays the listing out. On the others it would be in the way.
     if marked.is_empty() || page.file.ends_with("index.md") {
         return Ok(tree);
     }
-    let named: Vec<_> = directive
-        .words
-        .iter()
-        .map(|word| format!("<code>{}</code>", with_line_breaks(word)))
-        .collect();
     Ok(format!(
-        "<details class=\"tree\">\n<summary>On this page: {}</summary>\n\n{tree}\n</details>\n",
-        named.join(", ")
+        "<details class=\"tree\">\n<summary data-text=\"On this page: {}\"></summary>\n\n{tree}\n</details>\n",
+        escape(&directive.words.join(", "))
     ))
 }
 
