@@ -66,26 +66,30 @@
 
   // mdBook's index has the words that stand between blanks in English. A method's name in code and
   // a word in Chinese stand between other characters: those are looked for in the text itself, and
-  // follow what the index finds, in the order of the book.
+  // follow what the index finds, in the order of the book. Of several words, the index finds each:
+  // what holds them side by side comes first, then what holds all of them. mdBook shows 30.
   const { Index } = window.elasticlunr ?? {};
   const load = Index?.load;
   if (load) Index.load = (data) => {
     const index = load.call(Index, data);
     const { docs } = index.documentStore;
-    const texts = Object.entries(docs).map(([ref, { title, body }]) => [ref, `${title} ${body}`.toLowerCase()]);
+    const texts = new Map(Object.entries(docs).map(([ref, { title, body }]) => [ref, `${title} ${body}`.toLowerCase().replace(/\s+/g, ' ')]));
     const search = index.search;
     index.search = (query, options) => {
       const results = search.call(index, query, options);
       const known = new Set(results.map(({ ref }) => ref));
-      const words = query.toLowerCase().split(/\s+/);
+      const words = query.toLowerCase().trim().split(/\s+/);
+      const holdsAll = (text) => words.every((word) => text.includes(word));
       for (const [ref, text] of texts) {
-        if (known.has(ref) || !words.every((word) => text.includes(word))) continue;
+        if (known.has(ref) || !holdsAll(text)) continue;
         // The teaser begins a few words before the first of them.
         const { body } = docs[ref];
         const start = body.lastIndexOf(' ', body.toLowerCase().indexOf(words[0]) - 40) + 1;
         results.push({ ref, score: 0, doc: { ...docs[ref], body: body.slice(start) } });
       }
-      return results;
+      if (words.length === 1) return results;
+      const rank = ({ ref }) => texts.get(ref).includes(words.join(' ')) + holdsAll(texts.get(ref));
+      return results.sort((one, other) => rank(other) - rank(one));
     };
     return index;
   };

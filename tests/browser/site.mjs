@@ -22,6 +22,9 @@ const COLOURS = { runOnly: ['color-contrast', 'link-in-text-block'] };
 const OTHERS = { rules: Object.fromEntries(COLOURS.runOnly.map((rule) => [rule, { enabled: false }])) };
 const SIDEBAR = 'button[aria-controls="mdbook-sidebar"]';
 
+// What readers search for, and the page that is about it. A rule compares it with the index.
+const searches = JSON.parse(await readFile(join(import.meta.dirname, '../searches.json'), 'utf8'));
+
 const { base, close } = await serve(site);
 const browser = await chromium.launch({ executablePath, args });
 
@@ -71,6 +74,12 @@ await menus(await reader.open(pages[0], 'its menus'), reader.place);
 // A word of the prose, a method's name and a word that no blanks surround.
 for (const word of ['backpressure', 'connect_lazy', '你好']) {
   await finds(await reader.open(pages[0], `the search for ${word}`), reader.place, word);
+}
+for (const [words, about] of Object.entries(searches)) {
+  const page = await reader.open(pages[0], `the search for ${words}`);
+  await types(page, words);
+  const links = await page.locator('#mdbook-searchresults > li > a').evaluateAll((all) => all.map(({ pathname }) => pathname));
+  if (!links.some((link) => link.endsWith(`/${about}`))) wrong(reader.place, `does not find ${about}, only ${links}`);
 }
 await prints(reader);
 await reader.leave();
@@ -356,14 +365,19 @@ async function menus(page, place) {
   await check('the search does not close', () => !document.querySelector('#mdbook-searchbar').checkVisibility());
 }
 
-// Typed by hand, the first result opened by Enter.
-async function finds(page, place, word) {
+// Typed by hand. Gives the first result, and whether there is one.
+async function types(page, words) {
   await page.keyboard.press('/');
   await page.locator('#mdbook-searchbar').waitFor({ state: 'visible' });
-  await page.keyboard.type(word);
+  await page.keyboard.type(words);
   await page.keyboard.press('End'); // as an input method ends with a key
   const first = page.locator('#mdbook-searchresults > li').first();
-  const found = await first.waitFor({ timeout: 10_000 }).then(() => true, () => false);
+  return { first, found: await first.waitFor({ timeout: 10_000 }).then(() => true, () => false) };
+}
+
+// The first result is opened by Enter.
+async function finds(page, place, word) {
+  const { first, found } = await types(page, word);
   if (!found) return wrong(place, 'finds nothing');
   const teaser = await first.locator('.teaser').innerText();
   if (!teaser.toLowerCase().includes(word)) wrong(place, `shows beside the first result: ${teaser}`);
