@@ -94,6 +94,18 @@
     return index;
   };
 
+  // ---- Tables ----
+
+  // The theme lays a table out as blocks on narrow screens. Browsers then forget that it is a table,
+  // unless its parts say so.
+  const roles = { table: 'table', thead: 'rowgroup', tbody: 'rowgroup', tr: 'row', th: 'columnheader', td: 'cell' };
+  each('main table', (table) => {
+    for (const element of [table, ...table.querySelectorAll(Object.keys(roles))]) element.role = roles[element.localName];
+    for (const row of table.tBodies[0].rows) {
+      for (const cell of row.cells) cell.dataset.column = table.rows[0].cells[cell.cellIndex].textContent;
+    }
+  });
+
   // ---- Listings ----
 
   each('figure.listing[id] > figcaption', (caption) => {
