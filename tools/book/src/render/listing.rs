@@ -29,10 +29,12 @@ pub(super) fn listing(book: &Book, directive: &Directive) -> Result<String> {
         let id = file_id(slug, &source.book);
         let path = slashed(&source.project);
         let (language, text) = (language_of(&source.project), source.text.trim_end());
+        // Unfolded, it shows what the others are.
+        let open = if all.is_empty() { " open" } else { "" };
         // Longer than any fence in the file.
         let fence = "`".repeat(8);
         all.push_str(&format!(
-            "<details class=\"file\">\n<summary>{path}</summary>\n\n<div id=\"{id}\">\n\n{fence}{language}\n{text}\n{fence}\n\n</div>\n\n</details>\n\n"
+            "<details class=\"file\"{open}>\n<summary>{path}</summary>\n\n<div id=\"{id}\">\n\n{fence}{language}\n{text}\n{fence}\n\n</div>\n\n</details>\n\n"
         ));
     }
     ensure!(

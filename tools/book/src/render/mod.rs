@@ -6,8 +6,8 @@
 //! - `{{version tonic}}` becomes the version in `Cargo.lock`.
 //! - `{{tree hello-world src/lib.rs}}` becomes the files of a listing, with those named after the
 //!   slug marked; folded, except on a chapter's first page.
-//! - `{{listing hello-world}}` becomes the whole listing, file by file, folded; without a folder
-//!   that another page shows by `{{listing hello-world tests}}`.
+//! - `{{listing hello-world}}` becomes the whole listing, file by file, folded but for the first;
+//!   without a folder that another page shows by `{{listing hello-world tests}}`.
 //! - A file that the reader types, `type: src/lib.rs`, becomes a figure with that caption.
 //! - Trees, and the lines that a block of Rust hides, become HTML that the search does not index.
 //! - Comments that are for authors, `ignore`, `proof`, `type` and `asserted`, are left out.
