@@ -34,7 +34,7 @@ pub const MAX_UNREAD: usize = 32;
 pub const MAX_CALLS: usize = 10_000;
 
 /// How many calls may be open at once on one connection. Further calls wait in the
-/// client until one ends. tonic's default is no limit.
+/// client until one ends. By default, tonic sets no limit.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 100;
 
 /// How long an event waits for a client that does not read. After that, the call that

@@ -149,7 +149,7 @@ async fn within_patience<T>(side: &Side, send: impl Future<Output = T>) -> Resul
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` if it is missing, blank, too long, or not printable ASCII.
+/// `INVALID_ARGUMENT` if it is missing, empty, too long, or not printable ASCII.
 fn name(metadata: &MetadataMap, key: &str) -> Result<String, Status> {
     let bad = |what: String| Status::invalid_argument(format!("metadata `{key}` {what}"));
     let value = metadata

@@ -82,7 +82,7 @@ pub fn greeting(name: &str) -> Result<String, Status> {
 
 // ANCHOR: serve
 /// Serves the greeter on `listener` until `shutdown` resolves, then finishes the
-/// calls that are under way. Whoever asks is told which services there are.
+/// calls that are in progress. Clients can ask which services it has.
 ///
 /// # Errors
 ///

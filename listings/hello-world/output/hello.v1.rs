@@ -2,7 +2,7 @@
 // ANCHOR: request
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SayHelloRequest {
-    /// Whom to greet: 1 to 64 characters, not only white space.
+    /// The name to greet: 1 to 64 characters, not only white space.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }

@@ -249,7 +249,7 @@ fn price(article: &str) -> Result<u64, Status> {
 
 // ANCHOR: serve
 /// Serves the till on `listener` until `shutdown` resolves, and returns when the
-/// calls that are under way have ended, after [`DRAIN_TIMEOUT`] at most. Calls that are
+/// calls that are in progress have ended, after [`DRAIN_TIMEOUT`] at most. Calls that are
 /// open then end with the runtime.
 ///
 /// # Errors

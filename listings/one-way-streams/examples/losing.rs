@@ -51,8 +51,8 @@ fn send(queues: &Queues, messages: impl IntoIterator<Item = Message>) -> usize {
 // ANCHOR_END: send
 
 // ANCHOR: receive
-/// Takes messages out of the queue until none has come for five seconds. To
-/// hand one over takes the receiver `slow`.
+/// Takes messages out of the queue until none has come for five seconds. Handing one
+/// over takes `slow`.
 async fn receive(queues: &Queues, user: &str, slow: Duration) -> usize {
     let mut received = 0;
     let mut timer = Timer::new(Duration::from_secs(5));
@@ -74,8 +74,9 @@ async fn receive(queues: &Queues, user: &str, slow: Duration) -> usize {
 }
 // ANCHOR_END: receive
 
-/// Go's timer, as it was before Go 1.23: a tick that nobody has taken is still
-/// there after a reset.
+// ANCHOR: timer
+/// Go's timer, as it was before Go 1.23: a tick that was not taken is still there after
+/// a reset.
 struct Timer {
     duration: Duration,
     end: Instant,
@@ -100,6 +101,7 @@ impl Timer {
         self.end = Instant::now() + self.duration;
     }
 }
+// ANCHOR_END: timer
 
 fn message(content: &str) -> Message {
     Message {

@@ -32,7 +32,7 @@ pub mod pb {
 pub const MAX_REQUEST_BYTES: usize = 4096;
 
 /// How many calls may be open at once on one connection. Further calls wait in the
-/// client until one ends. tonic's default is no limit.
+/// client until one ends. By default there is no limit.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
 /// How many bytes of one call the server holds unread. A sender that is faster has to

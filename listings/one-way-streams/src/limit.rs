@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 ///
 /// As `call`, and `DEADLINE_EXCEEDED` when the time is up. A timer of tonic's,
 /// here or in the server, says `CANCELLED` then, which becomes the same.
+// ANCHOR: within
 pub async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, Status>>,
@@ -29,6 +30,7 @@ pub async fn within<T>(
         Err(_) => Err(exceeded(limit)),
     }
 }
+// ANCHOR_END: within
 
 fn exceeded(limit: Duration) -> Status {
     Status::deadline_exceeded(format!("the call was not over after {limit:?}"))

@@ -277,6 +277,7 @@ struct Handle {
     mailbox: Arc<Mailbox>,
 }
 
+// ANCHOR: drop
 impl Drop for Handle {
     fn drop(&mut self) {
         let mut by_user = self.shared.lock();
@@ -289,6 +290,7 @@ impl Drop for Handle {
         }
     }
 }
+// ANCHOR_END: drop
 
 /// Receives the messages of a mailbox, which stay there until they are acknowledged.
 #[derive(Debug)]

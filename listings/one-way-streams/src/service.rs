@@ -97,7 +97,7 @@ impl MessageService for MailboxService {
         check_name("user", &user)?;
         let mut receiver = self.mailboxes.receive(&user)?;
         let stopping = self.stopping.clone();
-        let mut visit = Visit {
+        let mut receive_call = ReceiveCall {
             user,
             handed_out: 0,
         };
@@ -107,7 +107,7 @@ impl MessageService for MailboxService {
                 .await
                 .unwrap_or_else(|| Err(stopped()))?
             {
-                visit.count();
+                receive_call.count();
                 yield message;
             }
         };
@@ -126,32 +126,32 @@ impl MessageService for MailboxService {
     }
 }
 
-// ANCHOR: visit
+// ANCHOR: receive_call
 /// A call of a receiver. It is dropped when the call ends, in whichever way, and then
 /// writes to the log.
 #[derive(Debug)]
-struct Visit {
+struct ReceiveCall {
     user: String,
     /// How many messages were given to tonic. Only an acknowledgement says that one has
     /// arrived.
     handed_out: u64,
 }
 
-impl Visit {
-    /// Counts a message. As a method, it makes the stream own the whole `Visit`: a closure
+impl ReceiveCall {
+    /// Counts a message. As a method, it makes the stream own the whole `ReceiveCall`: a closure
     /// that only named the field would copy the number.
     fn count(&mut self) {
         self.handed_out += 1;
     }
 }
 
-impl Drop for Visit {
+impl Drop for ReceiveCall {
     fn drop(&mut self) {
         let Self { user, handed_out } = self;
         tracing::info!(user, handed_out, "receiver gone");
     }
 }
-// ANCHOR_END: visit
+// ANCHOR_END: receive_call
 
 fn stopped() -> Status {
     Status::unavailable("the server is stopping: connect again")
@@ -161,7 +161,7 @@ fn stopped() -> Status {
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` if it is blank or longer than [`MAX_NAME_CHARS`].
+/// `INVALID_ARGUMENT` if it is empty, only white space, or longer than [`MAX_NAME_CHARS`].
 fn check_name(field: &str, name: &str) -> Result<(), Status> {
     if name.trim().is_empty() {
         return Err(Status::invalid_argument(format!("{field} is empty")));

@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Resolves at Ctrl-C, or when the system asks the process to end.
 ///
 /// After that the process ends at once if a second signal comes, or if it still
-/// runs a second after `limit`. That is how long the server may take to stop: what
+/// runs a second after `limit`. `limit` is how long the server may take to stop: what
 /// [`drain`] is given, and whatever `main` does before it drains.
 ///
 /// The call itself installs the handlers. If the first poll of the future did

@@ -94,7 +94,7 @@ fn other_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !START.is_match(line) && !END.is_match(line))
 }
 
-/// The lines of `text` that are no anchors, and whether they are within the anchor `name`.
+/// The lines of `text` without the anchors, and whether they are within the anchor `name`.
 pub fn lines_within<'a>(text: &'a str, name: &str) -> impl Iterator<Item = (bool, &'a str)> {
     let mut within = false;
     text.lines().filter_map(move |line| {

@@ -77,7 +77,7 @@ impl House {
         })
     }
 
-    /// jack and mike, who know of each other.
+    /// Opens both calls of a chat, and reads what they say of each other.
     async fn two(&self) -> Result<(Side, Side)> {
         let mut jack = self.come("jack", "mike").await?;
         assert_eq!(jack.hear().await?, is_here("mike", false));
@@ -130,7 +130,7 @@ async fn two_people_talk_and_part() -> Result {
     Ok(())
 }
 
-/// Whoever comes in the moment in which the other one does hears of them once.
+/// Two clients that join at the same moment are told of each other once.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_twice_who_is_here() -> Result {
     let house = House::open().await?;
@@ -354,7 +354,7 @@ async fn who_talks_to_somebody_deaf_is_held_up_and_can_leave() -> Result {
         sent?;
         said += 1;
     }
-    // Two windows, what waits for mike, and what is on its way in between.
+    // Two windows, what waits for Mike, and what is on its way in between.
     let room = 2 * usize::try_from(STREAM_WINDOW_BYTES)? / content.len() + MAX_UNREAD + 16;
     assert!((MAX_UNREAD..room).contains(&said), "{said} of {room}");
 
@@ -364,7 +364,7 @@ async fn who_talks_to_somebody_deaf_is_held_up_and_can_leave() -> Result {
     Ok(())
 }
 
-/// Mike does not read, and still answers PINGs. All that jack has sent lies before
+/// Mike does not read, and still answers PINGs. All that Jack has sent lies before
 /// his goodbye.
 #[tokio::test(start_paused = true)]
 async fn a_goodbye_does_not_wait_for_the_deaf() -> Result {

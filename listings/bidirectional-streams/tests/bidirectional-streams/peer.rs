@@ -46,7 +46,7 @@ pub enum Answer {
 ///
 /// # Panics
 ///
-/// If the program goes on for a minute, which is no measurement: no limit of a
+/// If the program goes on for a minute, which measures nothing: no limit of a
 /// client is as long, and each is shorter by half at least.
 pub async fn run(program: &str, before: &[&str], after: &[&str], answer: Answer) -> Output {
     let address = serve(answer).await.expect("there is a free port");

@@ -1,6 +1,6 @@
-//! The scheme that the mailboxes are compared with: a lock round a map of
-//! vectors, looked into ten times a second. It is keyed and locked rightly, so
-//! that it loses nothing; it has no bound, and keeps nothing that was handed out.
+//! The scheme that the mailboxes are compared with: a lock around a map of vectors, into
+//! which receivers look ten times a second. Its key and its lock are right, so it loses
+//! nothing. It has no bound, and keeps nothing that was handed out.
 
 use std::{
     collections::HashMap,

@@ -40,7 +40,7 @@ async fn an_answer_to_the_sender_that_does_not_end_is_given_up() {
     }
 }
 
-/// The same message is the answer to both calls of the receiver: it is no end.
+/// The same message is the answer to both calls of the receiver, and ends neither.
 #[tokio::test]
 async fn an_acknowledgement_that_is_not_answered_is_given_up() {
     let client = run(RECEIVER, &[], &["m"], MESSAGE).await;

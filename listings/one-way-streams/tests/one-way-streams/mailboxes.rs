@@ -25,7 +25,7 @@ fn small() -> Mailboxes {
     })
 }
 
-/// Fills the mailbox of mike, which holds three.
+/// Fills the mailbox of Mike, which holds three.
 async fn filled() -> Result<Mailboxes, Status> {
     let mailboxes = small();
     for content in ["一", "二", "三"] {

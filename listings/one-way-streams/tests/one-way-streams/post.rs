@@ -273,9 +273,43 @@ async fn waiting_senders_do_not_block_an_acknowledgement() -> Result {
     Ok(())
 }
 
+/// h2 counts unread frames of less than 256 bytes, and gives up the connection.
+#[tokio::test]
+async fn many_waiting_senders_of_tiny_messages_lose_their_connection() -> Result {
+    let limits = Limits {
+        messages: 1,
+        patience: Duration::from_secs(3600),
+        ..Limits::default()
+    };
+    let office = Office::open(limits).await?;
+    let client = office.client().await?;
+    let mut senders = JoinSet::new();
+    for _ in 0..100 {
+        let mut client = client.clone();
+        senders.spawn(async move {
+            let (messages, requests) = mpsc::channel(1);
+            let send = client.send_messages(ReceiverStream::new(requests));
+            let fill = async {
+                while messages.send(request("j", "mike", "")).await.is_ok() {}
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                response = send => response.map(drop),
+                () = fill => unreachable!("it does not end"),
+            }
+        });
+    }
+    let all = timeout(Duration::from_secs(60), senders.join_all()).await?;
+    for ended in all {
+        let status = ended.expect_err("the mailbox holds one message");
+        assert_eq!(taken(&status), None, "{status}");
+    }
+    Ok(())
+}
+
 /// The server cannot tell a receiver that does not read. It stops all the same.
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_does_not_wait_for_who_does_not_read() -> Result {
+async fn a_shutdown_does_not_wait_for_a_stalled_receiver() -> Result {
     let office = Office::open(Limits::default()).await?;
     let channel = Endpoint::from_shared(format!("http://{}", office.address))?
         .initial_stream_window_size(65_535)
