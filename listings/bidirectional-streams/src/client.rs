@@ -45,9 +45,9 @@ async fn main() -> anyhow::Result<()> {
     let mut client = ChatServiceClient::new(repaired(channel));
 
     // ANCHOR: open
-    let half_closed = CancellationToken::new();
+    let input_ended = CancellationToken::new();
     let requests =
-        ReceiverStream::new(typed(half_closed.clone())).map(|content| ChatRequest { content });
+        ReceiverStream::new(typed(input_ended.clone())).map(|content| ChatRequest { content });
     let mut request = Request::new(requests);
     for (key, name) in [("from", &from), ("to", &to)] {
         let name = name
@@ -55,12 +55,14 @@ async fn main() -> anyhow::Result<()> {
             .with_context(|| format!("{name:?} cannot be sent as metadata"))?;
         request.metadata_mut().insert(key, name);
     }
-    let events = within(OPEN_LIMIT, client.chat(request)).await?;
+    let events = within(OPEN_LIMIT, client.chat(request))
+        .await
+        .map_err(ended_early)?;
     // ANCHOR_END: open
 
     // ANCHOR: listen
     let too_late = async {
-        half_closed.cancelled().await;
+        input_ended.cancelled().await;
         time::sleep(GOODBYE_LIMIT).await;
     };
     tokio::select! {
@@ -98,19 +100,19 @@ fn ended_early(status: Status) -> anyhow::Error {
 }
 
 // ANCHOR: typed
-/// The lines that are typed, until Ctrl-D. Then `half_closed` is cancelled.
+/// The lines that are typed, until Ctrl-D. Then `input_ended` is cancelled.
 ///
 /// It uses a thread of its own. Reading standard input through tokio would keep the
-/// program from ending until another key is pressed.
-fn typed(half_closed: CancellationToken) -> mpsc::Receiver<String> {
-    let (lines, typed) = mpsc::channel(1);
+/// program from ending until Enter is pressed.
+fn typed(input_ended: CancellationToken) -> mpsc::Receiver<String> {
+    let (sender, typed) = mpsc::channel(1);
     thread::spawn(move || {
         for line in io::stdin().lines().map_while(Result::ok) {
-            if lines.blocking_send(line).is_err() {
+            if sender.blocking_send(line).is_err() {
                 break; // The call has ended.
             }
         }
-        half_closed.cancel();
+        input_ended.cancel();
     });
     typed
 }

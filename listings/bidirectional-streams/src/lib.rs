@@ -30,7 +30,7 @@ pub const MAX_REQUEST_BYTES: usize = 4096;
 /// other side's messages wait too, for [`PATIENCE`] at most.
 pub const MAX_UNREAD: usize = 32;
 
-/// How many calls may be open at once.
+/// How many places the registry has, one for each open call.
 pub const MAX_CALLS: usize = 10_000;
 
 /// How many calls may be open at once on one connection. Further calls wait in the

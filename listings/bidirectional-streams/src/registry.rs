@@ -41,7 +41,8 @@ struct Entry {
     replaced: CancellationToken,
 }
 
-/// A call's place in the registry. Dropping it gives the place up.
+/// A call's place in the registry. Dropping it gives the place up, and tells the other
+/// side.
 #[derive(Debug)]
 pub struct Registration {
     /// The registry.
@@ -162,11 +163,16 @@ impl Drop for Registration {
         let current = entries.get(&self.side).map(|entry| &entry.events);
         if current.is_some_and(|current| current.same_channel(&self.events)) {
             entries.remove(&self.side);
+            if let Some(other) = entries.get(&self.side.opposite()) {
+                // If there is no room, the other side learns it when it sends a message.
+                other.events.try_send(presence(&entries, &self.side)).ok();
+            }
         }
     }
 }
 // ANCHOR_END: leave
 
+// ANCHOR: presence
 /// The event that says whether `side` is here.
 fn presence(entries: &HashMap<Side, Entry>, side: &Side) -> Result<ChatResponse, Status> {
     let entry = entries.get(side);
@@ -175,6 +181,7 @@ fn presence(entries: &HashMap<Side, Entry>, side: &Side) -> Result<ChatResponse,
         here: entry.is_some_and(|entry| !entry.events.is_closed()),
     }))
 }
+// ANCHOR_END: presence
 
 fn event(event: Event) -> Result<ChatResponse, Status> {
     Ok(ChatResponse { event: Some(event) })

@@ -6,12 +6,12 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
     MAX_UNREAD, PATIENCE,
     pb::{ChatRequest, ChatResponse, Message, chat_service_server},
-    registry::{Registration, Registry, Side},
+    registry::{EventSender, Registration, Registry, Side},
 };
 
 /// The longest name, in characters.
@@ -54,14 +54,13 @@ impl chat_service_server::ChatService for Chat {
         }
         // One slot more than for events: it is kept for the status that ends the call.
         let (events, responses) = mpsc::channel(MAX_UNREAD + 1);
-        let status_slot = events.clone().try_reserve_owned();
-        let status_slot = status_slot.map_err(|_| Status::internal("a new channel is full"))?;
+        let final_status = FinalStatus::reserve(&events)?;
         let registration = self.registry.join(side, events)?;
         let stopping = self.stopping.clone();
         tokio::spawn(run_call(
             registration,
             request.into_inner(),
-            status_slot,
+            final_status,
             stopping,
         ));
         // The handler returns before it has read a request, since a client may wait for
@@ -72,40 +71,65 @@ impl chat_service_server::ChatService for Chat {
 // ANCHOR_END: chat
 
 // ANCHOR: run_call
-/// Runs a call until it ends, in one of four ways.
+/// Runs a call until it ends.
 async fn run_call(
     registration: Registration,
     requests: Streaming<ChatRequest>,
-    status_slot: OwnedPermit<Result<ChatResponse, Status>>,
+    final_status: FinalStatus,
     stopping: CancellationToken,
 ) {
     let Side { from, to } = registration.side.clone();
     tracing::info!(from, to, "joined");
     let end = tokio::select! {
         end = forward(&registration, requests) => end,
-        () = registration.events.closed() => Err(Status::cancelled("the client has gone")),
         () = registration.replaced.cancelled() => {
             Err(Status::aborted("a newer call has the same names"))
         }
         () = stopping.cancelled() => Err(Status::unavailable("the server is stopping: call again")),
     };
-    tracing::info!(from, to, "left");
-
-    let registry = registration.registry.clone();
-    let side = registration.side.clone();
-    let other = side.opposite();
-    // The response stream ends when its last sender is gone. It ends with OK, unless its
-    // last item is an error.
-    match end {
-        Ok(()) => drop(status_slot),
-        Err(status) => drop(status_slot.send(Err(status))),
-    }
+    let code = end.as_ref().err().map_or(Code::Ok, Status::code);
+    tracing::info!(from, to, ?code, "left");
+    // Removes the call from the registry and tells the other side.
     drop(registration);
-    // The other side may not be reading, and tasks that wait for it must not pile up.
-    let told = registry.send_presence(&other, &side);
-    time::timeout(PATIENCE, told).await.ok();
+    final_status.send(end);
 }
 // ANCHOR_END: run_call
+
+// ANCHOR: final_status
+/// The slot of the response channel that is kept for the status. If it is dropped, the
+/// status is `INTERNAL`, because the task has panicked.
+#[derive(Debug)]
+pub struct FinalStatus(Option<OwnedPermit<Result<ChatResponse, Status>>>);
+
+impl FinalStatus {
+    /// Reserves the slot.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` if the channel is full, which a new one is not.
+    pub fn reserve(events: &EventSender) -> Result<Self, Status> {
+        match events.clone().try_reserve_owned() {
+            Ok(slot) => Ok(Self(Some(slot))),
+            Err(_) => Err(Status::internal("a new channel is full")),
+        }
+    }
+
+    /// Ends the call. A response stream that ends without an error ends with `OK`.
+    pub fn send(mut self, end: Result<(), Status>) {
+        if let (Some(slot), Err(status)) = (self.0.take(), end) {
+            slot.send(Err(status));
+        }
+    }
+}
+
+impl Drop for FinalStatus {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            slot.send(Err(Status::internal("the call has failed in the server")));
+        }
+    }
+}
+// ANCHOR_END: final_status
 
 // ANCHOR: forward
 /// Forwards messages to the other side until the client half-closes.
@@ -144,7 +168,6 @@ async fn within_patience<T>(side: &Side, send: impl Future<Output = T>) -> Resul
 }
 // ANCHOR_END: forward
 
-// ANCHOR: name
 /// The name in the metadata under `key`.
 ///
 /// # Errors
@@ -157,12 +180,12 @@ fn name(metadata: &MetadataMap, key: &str) -> Result<String, Status> {
         .ok_or_else(|| bad("is missing: send a name".to_owned()))?;
     let name = value
         .to_str()
-        .map_err(|_| bad("is not ASCII: other text needs a key that ends in -bin".to_owned()))?;
+        .map_err(|_| bad("is not ASCII: send ASCII letters".to_owned()))?;
     if name.is_empty() {
         return Err(bad("is empty: send a name".to_owned()));
     }
     if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(bad("has a space in it: send one word".to_owned()));
+        return Err(bad("has a space or a tab in it: send one word".to_owned()));
     }
     if name.len() > MAX_NAME_CHARS {
         let chars = name.len();
@@ -172,4 +195,3 @@ fn name(metadata: &MetadataMap, key: &str) -> Result<String, Status> {
     }
     Ok(name.to_owned())
 }
-// ANCHOR_END: name

@@ -9,6 +9,7 @@ use bidirectional_streams::{
         chat_service_client::ChatServiceClient,
     },
     serve,
+    service::FinalStatus,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -153,6 +154,23 @@ async fn nobody_is_told_twice_who_is_here() -> Result {
     Ok(())
 }
 
+/// Otherwise the stream would end without an error, which is `OK`.
+#[tokio::test]
+async fn a_call_whose_task_panics_does_not_end_with_ok() -> Result {
+    let (events, mut responses) = mpsc::channel(1);
+    let final_status = FinalStatus::reserve(&events)?;
+    drop(events);
+    let task = tokio::spawn(async move {
+        let _final_status = final_status;
+        panic!("a bug");
+    });
+    task.await.expect_err("it panics");
+    let status = responses.recv().await.ok_or("no status")?;
+    assert_eq!(status.expect_err("it failed").code(), Code::Internal);
+    assert!(responses.recv().await.is_none());
+    Ok(())
+}
+
 /// The client waits for the server before it says anything.
 #[tokio::test]
 async fn the_server_speaks_first() -> Result {
@@ -247,11 +265,15 @@ async fn names_are_checked() -> Result {
         (Some(""), "metadata `from` is empty: send a name"),
         (
             Some("jack the third"),
-            "metadata `from` has a space in it: send one word",
+            "metadata `from` has a space or a tab in it: send one word",
+        ),
+        (
+            Some("jack\tthe\tthird"),
+            "metadata `from` has a space or a tab in it: send one word",
         ),
         (
             Some("杰克"),
-            "metadata `from` is not ASCII: other text needs a key that ends in -bin",
+            "metadata `from` is not ASCII: send ASCII letters",
         ),
         (
             Some(&long),
