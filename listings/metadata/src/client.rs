@@ -1,5 +1,5 @@
-//! `metadata-client [URI [METHOD]]` makes a call of each kind, or only one, and
-//! prints what comes when: `get-price`, `list-prices`, `add-up` or `scan`.
+//! `metadata-client [URI [METHOD]]` makes a call of each kind, or only `get-price`,
+//! `list-prices`, `add-up` or `scan`, and prints headers, messages and trailers.
 
 use std::{env, time::Duration};
 
@@ -39,7 +39,9 @@ async fn main() -> anyhow::Result<()> {
         Some("list-prices") => within_limit(list_prices(&mut client)).await,
         Some("add-up") => within_limit(add_up(&mut client)).await,
         Some("scan") => within_limit(scan(&mut client)).await,
-        Some(other) => bail!("{other:?} is no method: say get-price, list-prices, add-up or scan"),
+        Some(other) => {
+            bail!("there is no method {other:?}: choose get-price, list-prices, add-up or scan")
+        }
         None => {
             within_limit(get_price(&mut client)).await?;
             within_limit(list_prices(&mut client)).await?;
@@ -52,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
 /// How long a call may take, with all its messages. tonic itself sets no limit.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Waits for the end of `call`, for [`CALL_LIMIT`] at most. To drop the call then
+/// Waits for the end of `call`, for [`CALL_LIMIT`] at most. Dropping the call then
 /// cancels it.
 ///
 /// `Endpoint::timeout` would not do: its timer stops at the response headers.
@@ -63,7 +65,7 @@ async fn within_limit(call: impl Future<Output = anyhow::Result<()>>) -> anyhow:
 }
 
 // ANCHOR: request
-/// A request, with what we say of ourselves.
+/// A request with our name and two vouchers.
 fn request<T>(message: T) -> anyhow::Result<Request<T>> {
     let mut request = Request::new(message);
     let metadata = request.metadata_mut();
@@ -102,7 +104,7 @@ async fn get_price(client: &mut Client) -> anyhow::Result<()> {
     let response = client
         .get_price(request(GetPriceRequest { article })?)
         .await?;
-    // Both, as one map: the call has ended.
+    // Both are in one map, because the call has ended.
     show_headers("get price", response.metadata())?;
     show_trailers("get price", response.metadata())?;
     println!("get price: {} cents", response.into_inner().cents);
@@ -146,7 +148,7 @@ async fn scan(client: &mut Client) -> anyhow::Result<()> {
 
     let mut lines = response.into_inner();
     for article in ["bread", "milk", "茶"] {
-        println!("scan: we send {article}");
+        println!("scan: sending {article}");
         let article = article.to_owned();
         articles.send(ScanRequest { article }).await?;
         let line = lines.message().await?.context("the till is silent")?;
@@ -156,10 +158,10 @@ async fn scan(client: &mut Client) -> anyhow::Result<()> {
     ended("scan", lines).await
 }
 
-/// Reads a stream to its end, behind which the trailers are.
+/// Reads a stream to its end, and then its trailers.
 async fn ended<T>(call: &str, mut responses: Streaming<T>) -> anyhow::Result<()> {
     if responses.message().await?.is_some() {
-        bail!("the till says more than was asked");
+        bail!("the till has sent one answer too many");
     }
     let trailers = responses.trailers().await?.context("no trailers")?;
     show_trailers(call, &trailers)

@@ -1,17 +1,16 @@
-//! What a customer says of themselves: the metadata of a request.
+//! What the metadata of a request says about the customer.
 
 use std::fmt;
 
 use tonic::{Status, metadata::MetadataMap};
 
-/// More in one call are refused.
+/// The largest number of vouchers in one call.
 pub const MAX_VOUCHERS: usize = 8;
 
-/// A longer name is refused.
+/// The length of the longest name, in bytes.
 pub const MAX_NAME_BYTES: usize = 256;
 
-// ANCHOR: customer
-/// Who shops, from the metadata of a request.
+/// The customer, as the metadata of a request describes them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Customer {
     /// `name-bin`. It is binary because a name need not be ASCII.
@@ -19,15 +18,14 @@ pub struct Customer {
     /// `voucher`, which may come several times.
     pub vouchers: Vec<String>,
 }
-// ANCHOR_END: customer
 
 // ANCHOR: read
 impl Customer {
-    /// Reads the metadata that we know. What else there is concerns others.
+    /// Reads the keys that the till knows, and ignores all others.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for a value that is not what its key says.
+    /// `INVALID_ARGUMENT` if a value is malformed, or if there are too many vouchers.
     pub fn read(metadata: &MetadataMap) -> Result<Self, Status> {
         let name = metadata.get_bin("name-bin").map(|value| {
             let name = value.to_bytes().ok();
@@ -42,7 +40,7 @@ impl Customer {
         });
         let vouchers: Vec<String> = vouchers.take(MAX_VOUCHERS + 1).collect::<Result<_, _>>()?;
         if vouchers.len() > MAX_VOUCHERS {
-            return Err(refused("voucher", "send eight of them at most"));
+            return Err(refused("voucher", "send at most eight of them"));
         }
         Ok(Self {
             name: name.transpose()?,
@@ -51,7 +49,7 @@ impl Customer {
     }
 }
 
-/// Without the vouchers: they are money.
+/// Leaves out the vouchers, since they are money.
 impl fmt::Debug for Customer {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("Customer")
@@ -66,8 +64,8 @@ fn refused(key: &str, what_to_do: &str) -> Status {
 // ANCHOR_END: read
 
 // ANCHOR: forwarded
-/// Of the metadata of a request, what a service may send along when it calls
-/// another for it: what the two of them agree on, and nothing else.
+/// The metadata of a request that a service may forward when it calls another service:
+/// only the keys on which both have agreed.
 pub fn forwarded(incoming: &MetadataMap) -> MetadataMap {
     let mut outgoing = MetadataMap::new();
     for key in ["traceparent", "tracestate", "request-id"] {

@@ -3,8 +3,9 @@
 
 use std::{pin::Pin, time::Duration};
 
-use tokio::{net::TcpListener, sync::mpsc};
-use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use async_stream::try_stream;
+use tokio::net::TcpListener;
+use tokio_stream::Stream;
 use tonic::{
     Code, Request, Response, Status, Streaming,
     metadata::{BinaryMetadataValue, MetadataMap},
@@ -34,7 +35,7 @@ pub mod pb {
     tonic::include_proto!("till.v1");
 }
 
-/// What the shop has, and what it costs in cents.
+/// The articles that the shop sells, each with its price in cents.
 pub const PRICES: [(&str, u64); 3] = [("bread", 320), ("milk", 145), ("茶", 480)];
 
 /// The largest request, in bytes. tonic's own limit is 4 MiB.
@@ -49,14 +50,11 @@ pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 /// How long the open calls may take to end once the server is told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often an idle connection is asked whether the other end is still there.
+/// How long a connection may be silent before the other end is pinged.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long it may take to say so.
+/// How long the answer to a ping may take.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Responses that wait for room on the connection, for each stream.
-const WAITING: usize = 8;
 
 /// Any stream of responses, whatever it is made of.
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -82,7 +80,7 @@ fn headers(customer: &Customer) -> MetadataMap {
 // ANCHOR_END: headers
 
 // ANCHOR: receipt
-/// What is known only at the end: what was asked for, and its price.
+/// What is known only at the end: the number of articles, and their price.
 #[derive(Clone, Copy, Debug, Default)]
 struct Receipt {
     articles: u64,
@@ -96,12 +94,17 @@ impl Receipt {
         trailers.insert("cents", self.cents.into());
         trailers
     }
+
+    /// The last item of a response stream: a status that is `OK`, with the trailers.
+    fn end(self) -> Result<(), Status> {
+        Err(Status::with_metadata(Code::Ok, "", self.trailers()))
+    }
 }
 // ANCHOR_END: receipt
 
-// ANCHOR: one
-/// A response of one message.
-fn one<T>(customer: &Customer, message: T, receipt: Receipt) -> Response<T> {
+// ANCHOR: unary
+/// A unary response, with headers and trailers.
+fn unary<T>(customer: &Customer, message: T, receipt: Receipt) -> Response<T> {
     let mut response = Response::new(message);
     *response.metadata_mut() = headers(customer);
     response
@@ -109,67 +112,54 @@ fn one<T>(customer: &Customer, message: T, receipt: Receipt) -> Response<T> {
         .insert(Trailers(receipt.trailers()));
     response
 }
-// ANCHOR_END: one
+// ANCHOR_END: unary
 
-// ANCHOR: many
-/// The end of a stream of responses: an item that is a status, and no error.
-fn end<T>(receipt: Receipt) -> Result<T, Status> {
-    Err(Status::with_metadata(Code::Ok, "", receipt.trailers()))
-}
-
-/// A response of many messages.
-fn many<T>(
+/// A response stream, with headers.
+fn streaming<T>(
     customer: &Customer,
-    messages: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    responses: impl Stream<Item = Result<T, Status>> + Send + 'static,
 ) -> Response<Responses<T>> {
-    let mut response = Response::new(Box::pin(messages) as Responses<T>);
+    let mut response = Response::new(Box::pin(responses) as Responses<T>);
     *response.metadata_mut() = headers(customer);
     response
 }
-// ANCHOR_END: many
 
 #[tonic::async_trait]
 impl TillService for Till {
-    // ANCHOR: get_price
     async fn get_price(
         &self,
         request: Request<GetPriceRequest>,
     ) -> Result<Response<GetPriceResponse>, Status> {
-        let customer = greet(request.metadata())?;
+        let customer = read_customer(request.metadata())?;
         let cents = price(&request.into_inner().article)?;
         let receipt = Receipt { articles: 1, cents };
-        Ok(one(&customer, GetPriceResponse { cents }, receipt))
+        Ok(unary(&customer, GetPriceResponse { cents }, receipt))
     }
-    // ANCHOR_END: get_price
 
-    // ANCHOR: list_prices
     type ListPricesStream = Responses<ListPricesResponse>;
 
     async fn list_prices(
         &self,
         request: Request<ListPricesRequest>,
     ) -> Result<Response<Self::ListPricesStream>, Status> {
-        let customer = greet(request.metadata())?;
-        let receipt = Receipt {
-            articles: PRICES.len() as u64,
-            cents: 0,
+        let customer = read_customer(request.metadata())?;
+        let responses = try_stream! {
+            let mut receipt = Receipt::default();
+            for (article, cents) in PRICES {
+                receipt.articles += 1;
+                let article = article.to_owned();
+                yield ListPricesResponse { article, cents };
+            }
+            receipt.end()?;
         };
-        let prices = tokio_stream::iter(PRICES).map(|(article, cents)| {
-            Ok(ListPricesResponse {
-                article: article.to_owned(),
-                cents,
-            })
-        });
-        let prices = prices.chain(tokio_stream::once(end(receipt)));
-        Ok(many(&customer, prices))
+        Ok(streaming(&customer, responses))
     }
-    // ANCHOR_END: list_prices
 
     async fn add_up(
         &self,
         request: Request<Streaming<AddUpRequest>>,
     ) -> Result<Response<AddUpResponse>, Status> {
-        let customer = greet(request.metadata())?;
+        let customer = read_customer(request.metadata())?;
         let mut requests = request.into_inner();
         let mut receipt = Receipt::default();
         while let Some(AddUpRequest { article }) = requests.message().await? {
@@ -177,80 +167,61 @@ impl TillService for Till {
             receipt.articles += 1;
         }
         let Receipt { articles, cents } = receipt;
-        Ok(one(&customer, AddUpResponse { articles, cents }, receipt))
+        Ok(unary(&customer, AddUpResponse { articles, cents }, receipt))
     }
 
-    // ANCHOR: scan
     type ScanStream = Responses<ScanResponse>;
 
     async fn scan(
         &self,
         request: Request<Streaming<ScanRequest>>,
     ) -> Result<Response<Self::ScanStream>, Status> {
-        let customer = greet(request.metadata())?;
-        let requests = request.into_inner();
-        let (responses, messages) = mpsc::channel(WAITING);
-        tokio::spawn(async move {
-            let last = match scan(requests, &responses).await {
-                Ok(receipt) => end(receipt),
-                Err(status) => Err(status),
-            };
-            // The client may have gone: then nobody wants a receipt.
-            responses.send(last).await.ok();
-        });
-        Ok(many(&customer, ReceiverStream::new(messages)))
-    }
-    // ANCHOR_END: scan
-}
-
-/// Answers each article, until there are no more.
-async fn scan(
-    mut requests: Streaming<ScanRequest>,
-    responses: &mpsc::Sender<Result<ScanResponse, Status>>,
-) -> Result<Receipt, Status> {
-    let mut receipt = Receipt::default();
-    while let Some(ScanRequest { article }) = requests.message().await? {
-        let cents = price(&article)?;
-        receipt.cents += cents;
-        receipt.articles += 1;
-        let response = ScanResponse {
-            article,
-            cents,
-            sum_cents: receipt.cents,
+        let customer = read_customer(request.metadata())?;
+        let mut requests = request.into_inner();
+        let responses = try_stream! {
+            let mut receipt = Receipt::default();
+            while let Some(ScanRequest { article }) = requests.message().await? {
+                let cents = price(&article)?;
+                receipt.cents += cents;
+                receipt.articles += 1;
+                yield ScanResponse { article, cents, sum_cents: receipt.cents };
+            }
+            receipt.end()?;
         };
-        if responses.send(Ok(response)).await.is_err() {
-            break;
-        }
+        Ok(streaming(&customer, responses))
     }
-    Ok(receipt)
 }
 
-// ANCHOR: greet
-/// Reads who shops, and logs what may be logged: no voucher, they are money.
-fn greet(metadata: &MetadataMap) -> Result<Customer, Status> {
+// ANCHOR: read_customer
+/// Reads who calls, and logs the name. Vouchers are money, so they are only counted.
+fn read_customer(metadata: &MetadataMap) -> Result<Customer, Status> {
     let customer = Customer::read(metadata)?;
-    let name = customer.name.as_deref().unwrap_or("somebody");
+    let name = customer.name.as_deref().unwrap_or("unknown");
     tracing::info!(name, vouchers = customer.vouchers.len(), "a customer");
     Ok(customer)
 }
-// ANCHOR_END: greet
+// ANCHOR_END: read_customer
 
-/// What an article costs, in cents.
+/// The price of an article, in cents.
+///
+/// # Errors
+///
+/// `NOT_FOUND` if the shop does not sell it.
 fn price(article: &str) -> Result<u64, Status> {
-    PRICES
-        .iter()
-        .find_map(|&(name, cents)| (name == article).then_some(cents))
-        .ok_or_else(|| {
-            // Not all of it: a status has little room.
-            let sentence = format!("there is no \"{article:.40}\": ask for the prices");
-            Status::not_found(sentence)
-        })
+    for (name, cents) in PRICES {
+        if name == article {
+            return Ok(cents);
+        }
+    }
+    // The first 40 characters are enough to recognise the name. A status message
+    // travels in the headers, whose size is limited.
+    let message = format!("there is no \"{article:.40}\": ask for the prices");
+    Err(Status::not_found(message))
 }
 
-// ANCHOR: serve
-/// Serves the till on `listener` until `shutdown` resolves, and returns when the
-/// calls that are in progress have ended, after [`DRAIN_TIMEOUT`] at most. Calls that are
-/// open then end with the runtime.
+/// Serves the till on `listener` until `shutdown` resolves, and returns when the open
+/// calls have ended, after [`DRAIN_TIMEOUT`] at most. Calls that are open then end with
+/// the runtime.
 ///
 /// # Errors
 ///
@@ -261,7 +232,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), transport::Error> {
     let till = TillServiceServer::new(Till).max_decoding_message_size(MAX_REQUEST_BYTES);
+    // ANCHOR: layer
     let till = MapResponseLayer::new(add_trailers).named_layer(till);
+    // ANCHOR_END: layer
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let incoming = incoming::pause_on_errors(incoming);
     let server = Server::builder()
@@ -279,4 +252,3 @@ pub async fn serve(
     })
     .await
 }
-// ANCHOR_END: serve

@@ -1,4 +1,4 @@
-//! Trailers for a response that is one message.
+//! Trailers for unary responses.
 
 use http::HeaderMap;
 use http_body::Frame;
@@ -8,17 +8,17 @@ use tonic::{Code, Status, body::Body, metadata::MetadataMap};
 // ANCHOR: trailers
 /// Trailers that a handler puts into the extensions of its response.
 ///
-/// tonic has no place for them in a response that is not a stream.
+/// tonic has no other place for the trailers of a unary response.
 #[derive(Clone, Debug)]
 pub struct Trailers(pub MetadataMap);
 
-/// Sends the [`Trailers`] that a handler has left, together with the status.
+/// Adds the [`Trailers`] of a response to the frame with its status.
 pub fn add_trailers(response: http::Response<Body>) -> http::Response<Body> {
     let (mut head, body) = response.into_parts();
     let Some(Trailers(trailers)) = head.extensions.remove() else {
         return http::Response::from_parts(head, body);
     };
-    // A status leaves out what is not ours to set: a `te` here would end the call.
+    // A `Status` leaves out reserved keys. A `te`, for instance, would end the call.
     let mut headers = HeaderMap::new();
     let end = Status::with_metadata(Code::Ok, "", trailers);
     if let Err(status) = end.add_header(&mut headers) {
@@ -27,7 +27,7 @@ pub fn add_trailers(response: http::Response<Body>) -> http::Response<Body> {
     let body = body.map_frame(move |frame| match frame.into_trailers() {
         Ok(status) => {
             let mut trailers = headers.clone();
-            // These win: the status is the transport's to tell.
+            // The keys of the real status replace ours.
             trailers.extend(status);
             Frame::trailers(trailers)
         }

@@ -1,33 +1,48 @@
-//! The exercises of the chapter. Each test passes because it is expected to
-//! panic: remove that line, and the test fails until the exercise is solved.
+//! The exercises of the chapter. Each test passes because it is expected to panic:
+//! remove that line, and the test fails until the exercise is solved.
+
+use std::error::Error;
 
 use metadata::{
-    customer::Customer,
-    pb::{ScanRequest, till_service_client::TillServiceClient},
+    pb::{
+        AddUpRequest, GetPriceRequest, ListPricesRequest, ScanRequest,
+        till_service_client::TillServiceClient,
+    },
     serve,
 };
 use tokio::net::TcpListener;
-use tonic::{
-    Code, Status,
-    metadata::{AsciiMetadataValue, MetadataMap},
-};
+use tonic::{Code, Request, Status, metadata::MetadataMap, transport::Channel};
 
-/// What a scan of these articles ends with.
-async fn scan(articles: &[&str]) -> Result<Status, Box<dyn std::error::Error>> {
+/// A client of a till in this process.
+async fn till() -> Result<TillServiceClient<Channel>, Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("http://{}", listener.local_addr()?);
     tokio::spawn(serve(listener, std::future::pending()));
-    let mut client = TillServiceClient::connect(uri).await?;
+    Ok(TillServiceClient::connect(uri).await?)
+}
+
+/// A request with a request ID.
+fn request<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let id = "7f3a".parse().expect("it is ASCII");
+    request.metadata_mut().insert("request-id", id);
+    request
+}
+
+fn id(metadata: &MetadataMap) -> Option<&str> {
+    metadata.get("request-id")?.to_str().ok()
+}
+
+/// Scans these articles, and returns how the call ends.
+async fn scan(articles: &[&str]) -> Result<Status, Box<dyn Error>> {
     let articles: Vec<_> = articles
         .iter()
         .map(|&article| ScanRequest {
             article: article.to_owned(),
         })
         .collect();
-    let mut lines = client
-        .scan(tokio_stream::iter(articles))
-        .await?
-        .into_inner();
+    let lines = till().await?.scan(tokio_stream::iter(articles)).await?;
+    let mut lines = lines.into_inner();
     loop {
         match lines.message().await {
             Ok(Some(_)) => {}
@@ -46,13 +61,45 @@ async fn exercise_1_a_scan_that_fails_has_a_receipt_too() {
     assert_eq!(articles, "1");
 }
 
-#[test]
-#[should_panic(expected = "the same voucher twice")]
-fn exercise_2_a_voucher_counts_once() {
-    let mut metadata = MetadataMap::new();
-    for _ in 0..2 {
-        metadata.append("voucher", AsciiMetadataValue::from_static("TEA-10"));
-    }
-    let status = Customer::read(&metadata).expect_err("the same voucher twice");
-    assert_eq!(status.code(), Code::InvalidArgument);
+#[tokio::test]
+#[should_panic(expected = "no request ID")]
+async fn exercise_2_a_request_id_comes_back_with_every_answer() {
+    check_ids().await.expect("the till answers");
+}
+
+async fn check_ids() -> Result<(), Box<dyn Error>> {
+    const NONE: &str = "no request ID";
+    let mut till = till().await?;
+    let (bread, durian) = ("bread".to_owned(), "durian".to_owned());
+
+    // In the headers of an answer, whatever the kind of call.
+    let article = bread.clone();
+    let price = till.get_price(request(GetPriceRequest { article })).await?;
+    assert_eq!(id(price.metadata()).expect(NONE), "7f3a");
+    let list = till.list_prices(request(ListPricesRequest {})).await?;
+    assert_eq!(id(list.metadata()).expect(NONE), "7f3a");
+    let article = bread.clone();
+    let articles = request(tokio_stream::iter([AddUpRequest { article }]));
+    let sum = till.add_up(articles).await?;
+    assert_eq!(id(sum.metadata()).expect(NONE), "7f3a");
+    let article = durian.clone();
+    let articles = request(tokio_stream::iter([ScanRequest { article }]));
+    let scan = till.scan(articles).await?;
+    assert_eq!(id(scan.metadata()).expect(NONE), "7f3a");
+
+    // In the status of a call that fails before its headers.
+    let article = durian.clone();
+    let status = till.get_price(request(GetPriceRequest { article })).await;
+    let status = status.expect_err("there is no durian");
+    assert_eq!(id(status.metadata()).expect(NONE), "7f3a");
+    let article = durian;
+    let articles = request(tokio_stream::iter([AddUpRequest { article }]));
+    let status = till.add_up(articles).await;
+    let status = status.expect_err("there is no durian");
+    assert_eq!(id(status.metadata()).expect(NONE), "7f3a");
+
+    // A client that sends none gets none.
+    let list = till.list_prices(ListPricesRequest {}).await?;
+    assert_eq!(id(list.metadata()), None);
+    Ok(())
 }
