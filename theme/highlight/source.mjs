@@ -8,6 +8,7 @@
 //     theme/highlight/source.mjs --bundle --minify --outfile=theme/highlight.js
 
 import hljs from 'highlight.js/lib/core';
+import diff from 'highlight.js/lib/languages/diff';
 import go from 'highlight.js/lib/languages/go';
 import http from 'highlight.js/lib/languages/http';
 import javascript from 'highlight.js/lib/languages/javascript';
@@ -61,7 +62,7 @@ for (const element of document.querySelectorAll('[data-text]')) {
 }
 
 // Terminals have no highlighting of their own: reader.js marks what is typed.
-for (const [name, language] of Object.entries({ console: plaintext, go, http, javascript, json, protobuf, python, rust, text: plaintext, toml, yaml })) {
+for (const [name, language] of Object.entries({ console: plaintext, diff, go, http, javascript, json, protobuf, python, rust, text: plaintext, toml, yaml })) {
   hljs.registerLanguage(name, language);
 }
 window.hljs = hljs;

@@ -4,8 +4,9 @@ use super::{Fault, Rule, fault, fixture::PAGE};
 use crate::{Book, Problem, markdown::Block, page::Page};
 
 /// The languages of code blocks. A block in another language would be one that no proof looks at.
-pub const LANGUAGES: [&str; 11] = [
+pub const LANGUAGES: [&str; 12] = [
     "console",
+    "diff",
     "go",
     "http",
     "javascript",
