@@ -1,6 +1,6 @@
 //! Each listing builds and passes its tests by itself, as a reader has it.
 
-use std::{collections::BTreeMap, path::Path, process::Stdio};
+use std::{collections::BTreeMap, fs, path::Path, process::Stdio};
 
 use anyhow::{Context, bail, ensure};
 use book::{
@@ -15,7 +15,7 @@ use stage::{
     export::export,
     process,
     session::RunOptions,
-    transcripts,
+    solved, transcripts,
 };
 
 use crate::{expect_success, fixture::Fixture};
@@ -136,6 +136,11 @@ fn features(built: &BuiltListing, kinds: &str) -> Result<BTreeMap<String, Vec<St
 /// Runs the listing's own tests: those of its library, and those in `tests/`.
 pub fn own_tests_pass(workspace: &Workspace, slug: &str) -> Result {
     let built = build(workspace, slug)?;
+    run_tests(&built, slug)
+}
+
+/// Runs the tests of a listing or of its solved copy.
+fn run_tests(built: &BuiltListing, slug: &str) -> Result {
     let mut passed = 0;
     for (name, executable) in &built.tests {
         let output = process::command(executable)
@@ -161,6 +166,19 @@ pub fn own_tests_pass(workspace: &Workspace, slug: &str) -> Result {
     Ok(())
 }
 
+/// Solves the exercises of the listing, and runs all of its tests. What has passed once is not run
+/// again until one of the files or of the executables is another one.
+pub fn solutions_pass(workspace: &Workspace, slug: &str) -> Result {
+    let solved = solved::build(workspace, slug)?;
+    let passed = solved.listing.dir.with_extension("passed");
+    if fs::read_to_string(&passed).is_ok_and(|before| before == solved.state) {
+        return Ok(());
+    }
+    run_tests(&solved.listing, slug).context("with its solutions applied")?;
+    fs::write(passed, solved.state)?;
+    Ok(())
+}
+
 #[derive(Deserialize)]
 struct Lock {
     package: Vec<Locked>,
@@ -181,6 +199,7 @@ struct Proof {
 
 const LIB: &str = "listings/clock/src/lib.rs";
 const MANIFEST: &str = "listings/clock/Cargo.toml";
+const SOLUTION: &str = "listings/clock/solutions/1-tokyo.patch";
 const SESSION: &str = "listings/clock/session.toml";
 
 const PROOFS: &[Proof] = &[
@@ -240,8 +259,63 @@ const PROOFS: &[Proof] = &[
                         old: "#[test]",
                         new: "#[cfg(any())]",
                     },
+                    Edit::Replace {
+                        file: "listings/clock/tests/clock.rs",
+                        old: "#[test]",
+                        new: "#[cfg(any())]",
+                    },
                 ],
                 found: "the listing `clock` has no test",
+            },
+        ],
+    },
+    Proof {
+        name: "solutions-pass",
+        check: |workspace| solutions_pass(workspace, "clock"),
+        faults: &[
+            Fault {
+                name: "solution that does not apply",
+                edits: &[Edit::Replace {
+                    file: LIB,
+                    old: "(\"Zürich\", 13)",
+                    new: "(\"Genève\", 13)",
+                }],
+                found: "listings/clock/solutions/1-tokyo.patch:1: does not apply: src/lib.rs: error applying hunk #1",
+            },
+            Fault {
+                name: "solution that breaks a test",
+                edits: &[Edit::Replace {
+                    file: SOLUTION,
+                    old: "+    (\"上海\", 20),",
+                    new: "+    (\"上海\", 21),",
+                }],
+                found: "with its solutions applied: the listing `clock` fails its own tests",
+            },
+            Fault {
+                name: "solution that does not compile",
+                edits: &[Edit::Replace {
+                    file: SOLUTION,
+                    old: "+    (\"上海\", 20),",
+                    new: "+    (\"上海\", \"20\"),",
+                }],
+                found: "the solutions of `clock` do not compile",
+            },
+            Fault {
+                name: "exercise that is not solved",
+                edits: &[Edit::Append {
+                    file: "listings/clock/tests/clock.rs",
+                    text: "\n#[test]\n#[should_panic]\nfn exercise_2_strike() {\n    panic!();\n}\n",
+                }],
+                found: "listings/clock/tests/clock.rs:1: no solution removes the `should_panic` of `exercise_2_strike`",
+            },
+            Fault {
+                name: "solution that does not solve",
+                edits: &[Edit::Replace {
+                    file: SOLUTION,
+                    old: "(\"Tokyo\", 21)",
+                    new: "(\"Tokyo\", 20)",
+                }],
+                found: "with its solutions applied: the listing `clock` fails its own tests",
             },
         ],
     },

@@ -18,7 +18,11 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use book::{Book, Problem, rules::Rule};
+use book::{
+    Book, Problem,
+    rules::{Rule, solutions::UNSOLVED},
+    solutions::exercises,
+};
 use harness::{
     Result,
     test::{self, NamedTest},
@@ -70,8 +74,15 @@ fn all_tests() -> Result<Vec<NamedTest>> {
             chapter_keeps_rules(&book, &checks, &slug)
         }));
     }
-    for slug in book.listings.keys() {
+    for (slug, listing) in &book.listings {
         tests.extend(tests_of_listing(slug)?);
+        let sources = listing.sources.as_deref().unwrap_or_default();
+        if !exercises(sources).is_empty() && !UNSOLVED.contains(&slug.as_str()) {
+            let (slug, name) = (slug.clone(), format!("{slug}::solutions-pass"));
+            tests.push(NamedTest::new(name, move || {
+                listings::solutions_pass(&workspace(), &slug)
+            }));
+        }
     }
     tests.extend(snippets::tests(&book)?);
     tests.extend(typed::tests(&book));

@@ -11,6 +11,7 @@ pub mod page;
 pub mod prose;
 pub mod render;
 pub mod rules;
+pub mod solutions;
 pub mod versions;
 pub mod workspace;
 

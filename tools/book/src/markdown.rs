@@ -124,14 +124,14 @@ pub fn includes(text: &str) -> impl Iterator<Item = Include> + '_ {
 }
 
 /// A directive of the book's own: `{{version tonic}}`, `{{tree hello-world src/lib.rs}}`,
-/// `{{listing hello-world}}`.
+/// `{{listing hello-world}}`, `{{solution hello-world 1}}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directive {
     /// Where it is in the page.
     pub range: Range<usize>,
     /// Its line, counted from one.
     pub line: usize,
-    /// `version`, `tree` or `listing`.
+    /// `version`, `tree`, `listing` or `solution`.
     pub name: String,
     /// The first word after the name: a crate, or a listing's slug.
     pub subject: String,
@@ -142,7 +142,7 @@ pub struct Directive {
 /// The directives in `text`.
 pub fn directives(text: &str) -> impl Iterator<Item = Directive> + '_ {
     static DIRECTIVE: LazyLock<Regex> =
-        LazyLock::new(|| regex(r"\{\{\s*(version|tree|listing)\b([^}]*)\}\}"));
+        LazyLock::new(|| regex(r"\{\{\s*(version|tree|listing|solution)\b([^}]*)\}\}"));
     DIRECTIVE.captures_iter(text).filter_map(|found| {
         let range = found.get(0)?.range();
         let mut words = found[2].split_whitespace().map(str::to_owned);

@@ -31,7 +31,8 @@ pub struct BuiltListing {
     pub out_dir: Option<PathBuf>,
     /// The Rust files that cargo compiled, relative to `dir`.
     pub compiled: BTreeSet<PathBuf>,
-    target: PathBuf,
+    build_dir: PathBuf,
+    target_dir: PathBuf,
 }
 
 /// The results of builds, by root of the workspace and slug. An entry is locked while the listing
@@ -69,18 +70,9 @@ pub fn forget(workspace: &Workspace) {
 
 fn build_now(workspace: &Workspace, slug: &str) -> Result<BuiltListing> {
     workspace.check_slug(slug)?;
-    let mut built = BuiltListing {
-        dir: export_to_target(workspace, slug)?,
-        bins: BTreeMap::new(),
-        examples: BTreeMap::new(),
-        tests: BTreeMap::new(),
-        out_dir: None,
-        compiled: BTreeSet::from([PathBuf::from("build.rs")]),
-        target: workspace.target().to_owned(),
-    };
-    // Programs are built because the integration tests may start them. Their own unit tests are
-    // not: most have none, and each would be one more executable.
-    built.compile(slug, &["test", "--no-run", "--lib", "--test", "*"])?;
+    let dir = export_to_target(workspace, slug)?;
+    let mut built = BuiltListing::in_dir(dir, workspace, "listings-target");
+    built.compile_tests(slug)?;
     if built.dir.join("examples").is_dir() {
         // With the features of the tests, since examples may use dev-dependencies too.
         built.compile(slug, &["build", "--examples"])?;
@@ -89,6 +81,28 @@ fn build_now(workspace: &Workspace, slug: &str) -> Result<BuiltListing> {
 }
 
 impl BuiltListing {
+    /// A project in `dir` of which nothing is built yet. Cargo puts its programs in the folder
+    /// `programs` below the workspace's target folder.
+    pub(crate) fn in_dir(dir: PathBuf, workspace: &Workspace, programs: &str) -> Self {
+        Self {
+            dir,
+            bins: BTreeMap::new(),
+            examples: BTreeMap::new(),
+            tests: BTreeMap::new(),
+            out_dir: None,
+            compiled: BTreeSet::from([PathBuf::from("build.rs")]),
+            build_dir: workspace.target().to_owned(),
+            target_dir: workspace.target().join(programs),
+        }
+    }
+
+    /// Builds the library's and the integration tests, without running them.
+    pub(crate) fn compile_tests(&mut self, slug: &str) -> Result<()> {
+        // Programs are built because the integration tests may start them. Their own unit tests are
+        // not: most have none, and each would be one more executable.
+        self.compile(slug, &["test", "--no-run", "--lib", "--test", "*"])
+    }
+
     /// Runs cargo, and takes in what it has built.
     fn compile(&mut self, slug: &str, arguments: &[&str]) -> Result<()> {
         let output = self
@@ -119,7 +133,7 @@ impl BuiltListing {
 
     fn add(&mut self, artifact: &Artifact) {
         self.compiled
-            .extend(source_files(artifact, &self.target, &self.dir));
+            .extend(source_files(artifact, &self.build_dir, &self.dir));
         let Some(executable) = &artifact.executable else {
             return;
         };
@@ -154,10 +168,10 @@ impl BuiltListing {
     pub fn cargo(&self) -> Command {
         let mut command = self.command("cargo");
         // Packages of one name that are each the root of a workspace would overwrite each other in
-        // the shared folder: so no copy of a listing is ever built with this.
+        // the shared folder: so a copy of a listing is built with another version.
         command
-            .env("CARGO_TARGET_DIR", self.target.join("listings-target"))
-            .env("CARGO_BUILD_BUILD_DIR", &self.target)
+            .env("CARGO_TARGET_DIR", &self.target_dir)
+            .env("CARGO_BUILD_BUILD_DIR", &self.build_dir)
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env("CARGO_INCREMENTAL", "0");
         command

@@ -53,9 +53,15 @@ pub fn export(workspace: &Workspace, slug: &str, dir: &Path) -> Result<()> {
 /// Fails if the listing cannot be read or the files cannot be written.
 pub fn export_to_target(workspace: &Workspace, slug: &str) -> Result<PathBuf> {
     let dir = workspace.target().join("listings").join(slug);
-    let wanted = project(workspace, slug)?;
+    update(&dir, project(workspace, slug)?)?;
+    Ok(dir)
+}
+
+/// Makes the project in `dir` equal to `wanted`, but for what its programs have written. A file that
+/// has not changed is not written.
+pub(crate) fn update(dir: &Path, wanted: BTreeMap<PathBuf, String>) -> Result<()> {
     if dir.exists() {
-        for file in files_below(&dir)? {
+        for file in files_below(dir)? {
             if !wanted.contains_key(&file) && !is_runtime_output(&file, &wanted) {
                 fs::remove_file(dir.join(&file))
                     .with_context(|| format!("cannot remove {}", file.display()))?;
@@ -74,7 +80,7 @@ pub fn export_to_target(workspace: &Workspace, slug: &str) -> Result<PathBuf> {
             fs::rename(&new, &path).with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
-    Ok(dir)
+    Ok(())
 }
 
 /// Whether a program of the project may have written the file: it is in a folder that the listing
@@ -83,7 +89,7 @@ fn is_runtime_output(file: &Path, wanted: &BTreeMap<PathBuf, String>) -> bool {
     let Some(folder) = file.parent().and_then(|parent| parent.iter().next()) else {
         return false;
     };
-    let known = ["src", "tests", "examples", "benches", "proto"];
+    let known = ["src", "tests", "examples", "benches", "proto", "solutions"];
     known.iter().all(|known| folder != *known) && !wanted.keys().any(|it| it.starts_with(folder))
 }
 
@@ -95,7 +101,7 @@ const OWN_WORKSPACE: &str = "
 ";
 
 /// All files of the exported project.
-fn project(workspace: &Workspace, slug: &str) -> Result<BTreeMap<PathBuf, String>> {
+pub(crate) fn project(workspace: &Workspace, slug: &str) -> Result<BTreeMap<PathBuf, String>> {
     let mut files: BTreeMap<_, _> = sources(workspace, slug)?
         .into_iter()
         .map(|source| (source.project, source.text))

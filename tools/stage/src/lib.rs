@@ -8,6 +8,7 @@ pub mod mdbook;
 pub mod process;
 pub mod programs;
 pub mod session;
+pub mod solved;
 pub mod transcripts;
 pub mod wire;
 

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::{Book, listing::Source, markdown::Directive, render::ids::file_id, workspace::slashed};
+use crate::{
+    Book, listing::Source, markdown::Directive, render::ids::file_id, solutions::is_solution,
+    workspace::slashed,
+};
 
 /// The files of the listing `slug`.
 pub(super) fn sources<'a>(book: &'a Book, slug: &str) -> Result<&'a [Source]> {
@@ -23,7 +26,8 @@ pub(super) fn listing(book: &Book, directive: &Directive) -> Result<String> {
     let mut all = String::new();
     for source in sources(book, slug)? {
         let page = book.listings[slug].page_showing(&source.project);
-        if page.is_none_or(|page| page.folder != Path::new(&folder)) {
+        if page.is_none_or(|page| page.folder != Path::new(&folder)) || is_solution(&source.project)
+        {
             continue;
         }
         let id = file_id(slug, &source.book);

@@ -8,6 +8,7 @@
 //!   slug marked; folded, except on a chapter's first page.
 //! - `{{listing hello-world}}` becomes the whole listing, file by file, folded but for the first;
 //!   without a folder that another page shows by `{{listing hello-world tests}}`.
+//! - `{{solution hello-world 1}}` becomes the change that solves an exercise, folded.
 //! - A file that the reader types, `type: src/lib.rs`, becomes a figure with that caption.
 //! - Trees, and the lines that a block of Rust hides, become HTML that the search does not index.
 //! - Comments that are for authors, `ignore`, `proof`, `type` and `asserted`, are left out.
@@ -16,6 +17,7 @@ mod figure;
 mod ids;
 pub mod include;
 mod listing;
+mod solution;
 pub mod tree;
 mod unsearched;
 
@@ -83,6 +85,7 @@ fn expand(book: &Book, page: &Page, directive: &Directive) -> Result<String> {
     match directive.name.as_str() {
         "version" => Ok(book.versions.of(&directive.subject)?.to_owned()),
         "tree" => tree::tree(book, page, directive),
+        "solution" => solution::solution(book, page, directive),
         _ => listing::listing(book, directive),
     }
 }

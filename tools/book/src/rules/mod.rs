@@ -16,6 +16,7 @@ pub mod orphans;
 pub mod readme;
 pub mod rendering;
 pub mod search;
+pub mod solutions;
 pub mod trees;
 pub mod unfenced_code;
 pub mod versions;
@@ -126,6 +127,7 @@ pub const BOOK_RULES: &[&Rule] = &[
     &orphans::RULE,
     &readme::RULE,
     &search::RULE,
+    &solutions::RULE,
     &trees::RULE,
 ];
 

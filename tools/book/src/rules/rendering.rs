@@ -124,4 +124,14 @@ const FAULTS: &[Fault] = &[
         append(PAGE, "\n{{tree clok src/lib.rs}}\n"),
         "there is no listing `clok`"
     ),
+    fault!(
+        "solution of no exercise",
+        append(PAGE, "\n{{solution clock 7}}\n"),
+        "src/clock/index.md:46: the listing clock has no solution 7"
+    ),
+    fault!(
+        "solution without a number",
+        append(PAGE, "\n{{solution clock}}\n"),
+        "src/clock/index.md:46: write the number of the exercise"
+    ),
 ];
