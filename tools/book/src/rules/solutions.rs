@@ -24,7 +24,6 @@ pub const UNSOLVED: &[&str] = &[
     "manual-service",
     "metadata",
     "one-way-streams",
-    "protobuf",
     "service-discovery",
     "streaming",
     "transport-security",
