@@ -18,7 +18,6 @@ pub const UNSOLVED: &[&str] = &[
     "authentication",
     "bidirectional-streams",
     "deadlines",
-    "errors",
     "interceptors",
     "load-balancing",
     "manual-service",
