@@ -18,7 +18,6 @@ pub const UNSOLVED: &[&str] = &[
     "authentication",
     "bidirectional-streams",
     "deadlines",
-    "interceptors",
     "load-balancing",
     "manual-service",
     "metadata",
