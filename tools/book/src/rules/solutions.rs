@@ -17,7 +17,6 @@ use crate::{
 pub const UNSOLVED: &[&str] = &[
     "authentication",
     "bidirectional-streams",
-    "deadlines",
     "load-balancing",
     "manual-service",
     "metadata",
