@@ -1,42 +1,56 @@
 //! The exercises of the chapter. Each test passes because it is expected to
 //! panic: remove that line, and the test fails until the exercise is solved.
 
-use authentication::pb::GetBalanceRequest;
-use serde_json::Value;
-use tonic::{Code, Status};
+use authentication::token::Claims;
+use jsonwebtoken::get_current_timestamp;
+use serde_json::json;
 
-use crate::support::{EAGER, FakeIssuer, Key, Result, Running, with};
+use crate::support::{EAGER, FakeIssuer, Key, Result};
 
-/// Gets a balance with a token that differs in one claim.
-async fn call(claim: &str, value: Value) -> Result<(), Status> {
-    try_to_call(claim, value).await.expect("there is a server")
-}
-
-async fn try_to_call(claim: &str, value: Value) -> Result<Result<(), Status>> {
+/// Whether the verifier takes a token that expires then, in seconds since 1970.
+async fn is_taken(exp: u64) -> Result<bool> {
     let key = Key::new("good");
     let issuer = FakeIssuer::start(&[&key]).await?;
-    let server = Running::start(issuer.verifier(EAGER).await?).await?;
+    let verifier = issuer.verifier(EAGER).await?;
     let mut claims = issuer.claims();
-    claims[claim] = value;
-    let request = with(GetBalanceRequest {}, &key.sign(&claims));
-    let called = server.client().await?.get_balance(request).await;
-    Ok(called.map(drop))
+    claims["exp"] = exp.into();
+    Ok(verifier.verify(&key.sign(&claims)).await.is_ok())
 }
 
 #[tokio::test]
-#[should_panic(expected = "a token that lives for ever")]
+#[should_panic(expected = "a token that lives longer than a day")]
 async fn exercise_1_no_token_lives_longer_than_a_day() {
-    let status = call("exp", u64::MAX.into())
-        .await
-        .expect_err("a token that lives for ever");
-    assert_eq!(status.code(), Code::Unauthenticated);
+    let tomorrow = get_current_timestamp() + 24 * 60 * 60;
+    for (exp, expected) in [
+        (tomorrow - 60, true),
+        (tomorrow + 60, false),
+        (u64::MAX, false),
+    ] {
+        let taken = is_taken(exp).await.expect("the issuer runs");
+        assert_eq!(taken, expected, "a token that lives longer than a day");
+    }
 }
 
-#[tokio::test]
-#[should_panic(expected = "a word for all of them")]
-async fn exercise_2_one_scope_can_hold_others() {
-    // `accounts` allows what `accounts.read` and `accounts.write` allow.
-    call("scope", "accounts".into())
-        .await
-        .expect("a word for all of them");
+#[test]
+#[should_panic(expected = "`accounts` does not allow `accounts.read`")]
+fn exercise_2_one_scope_can_contain_others() {
+    for (scope, action, expected) in [
+        ("accounts", "accounts.read", true),
+        ("openid accounts", "accounts.write", true),
+        ("accounts.read", "accounts.read", true),
+        ("accounts.read", "accounts.write", false),
+        ("accounts.read", "accounts", false),
+        ("accounts-of-others", "accounts.read", false),
+        ("account", "accounts.read", false),
+        ("", "accounts.read", false),
+    ] {
+        let claims = json!({ "sub": "李雷", "exp": 0, "scope": scope });
+        let claims: Claims = serde_json::from_value(claims).expect("claims");
+        let verb = if expected { "does not allow" } else { "allows" };
+        assert_eq!(
+            claims.allow(action),
+            expected,
+            "`{scope}` {verb} `{action}`"
+        );
+    }
 }
