@@ -25,13 +25,19 @@ async fn exercise_1_the_greeter_says_goodbye() {
         .await
         .expect("nobody says goodbye");
     assert_eq!(greeting, r#"{"message":"Goodbye, 世界!"}"#);
+    let status = call("SayGoodbye", r#"{"name":" "}"#)
+        .await
+        .expect_err("there is no name");
+    assert_eq!(status.code(), Code::InvalidArgument);
 }
 
 #[tokio::test]
 #[should_panic(expected = "a list is read as an object")]
-async fn exercise_2_a_list_in_the_place_of_an_object_is_refused() {
-    let status = call("SayHello", r#"["Ferris"]"#)
-        .await
-        .expect_err("a list is read as an object");
-    assert_eq!(status.code(), Code::InvalidArgument);
+async fn exercise_2_a_list_instead_of_an_object_is_refused() {
+    for list in [r#"["Ferris"]"#, "\n\t [\"Ferris\"]"] {
+        let status = call("SayHello", list)
+            .await
+            .expect_err("a list is read as an object");
+        assert_eq!(status.code(), Code::InvalidArgument);
+    }
 }

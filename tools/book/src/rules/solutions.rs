@@ -17,7 +17,6 @@ use crate::{
 pub const UNSOLVED: &[&str] = &[
     "bidirectional-streams",
     "load-balancing",
-    "manual-service",
     "metadata",
     "one-way-streams",
     "service-discovery",
