@@ -10,11 +10,11 @@ use load_balancing::{
 
 #[test]
 #[should_panic(expected = "the strong one is taken for busy")]
-fn exercise_pending_calls_are_counted_by_weight() {
+fn exercise_1_pending_calls_are_counted_by_weight() {
     let backend = |port, weight| Arc::new(Backend::new(([127, 0, 0, 1], port).into(), weight));
     let both = [backend(1, 3), backend(2, 1)];
     let policy = LeastPending::default();
-    let under_way = [&both[0], &both[0], &both[1]].map(|one| Pending::new(one.clone()));
+    let in_progress = [&both[0], &both[0], &both[1]].map(|one| Pending::new(one.clone()));
     for _ in 0..10 {
         let picked = policy.pick(&both);
         assert!(
@@ -22,7 +22,7 @@ fn exercise_pending_calls_are_counted_by_weight() {
             "the strong one is taken for busy"
         );
     }
-    drop(under_way);
+    drop(in_progress);
     let _four = [0; 4].map(|one: usize| Pending::new(both[one].clone()));
     let picked = policy.pick(&both);
     assert!(
