@@ -18,7 +18,6 @@ pub const UNSOLVED: &[&str] = &[
     "bidirectional-streams",
     "metadata",
     "one-way-streams",
-    "service-discovery",
     "streaming",
     "transport-security",
 ];
