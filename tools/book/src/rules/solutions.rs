@@ -19,7 +19,6 @@ pub const UNSOLVED: &[&str] = &[
     "metadata",
     "one-way-streams",
     "streaming",
-    "transport-security",
 ];
 
 /// Tests named `exercise_1_…` and patches `solutions/1-….patch` belong to each other, and each patch
