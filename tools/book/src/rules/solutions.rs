@@ -13,14 +13,6 @@ use crate::{
     solutions::{exercises, solutions},
 };
 
-/// Chapters whose exercises have no solutions yet.
-pub const UNSOLVED: &[&str] = &[
-    "bidirectional-streams",
-    "metadata",
-    "one-way-streams",
-    "streaming",
-];
-
 /// Tests named `exercise_1_…` and patches `solutions/1-….patch` belong to each other, and each patch
 /// is shown once, with the exercise that it solves. `<slug>::solutions-pass` applies the patches.
 pub const RULE: Rule = Rule::new(
@@ -28,15 +20,11 @@ pub const RULE: Rule = Rule::new(
     |book| {
         let mut problems = Vec::new();
         for (slug, listing) in &book.listings {
-            if let (Ok(sources), false) = (&listing.sources, UNSOLVED.contains(&slug.as_str())) {
+            if let Ok(sources) = &listing.sources {
                 check_listing(book, slug, sources, &mut problems);
             }
         }
-        for page in &book.pages {
-            if !UNSOLVED.contains(&page.chapter()) {
-                problems.extend(check_page(page));
-            }
-        }
+        problems.extend(book.pages.iter().flat_map(check_page));
         Ok(problems)
     },
     FAULTS,
