@@ -88,8 +88,8 @@ pub fn solutions(sources: &[Source]) -> Vec<Solution> {
     solutions
 }
 
-/// Whether a file of the exported project is a solution. Pages show each with its exercise, and
-/// not with the whole listing.
+/// Whether a file of the exported project is a solution. Pages show each with its exercise
+/// instead of with the whole listing.
 pub fn is_solution(project: &Path) -> bool {
     project.starts_with(FOLDER)
 }
