@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Streaming,
-    metadata::{BinaryMetadataValue, MetadataMap},
+    metadata::{AsciiMetadataValue, BinaryMetadataValue, MetadataMap},
     transport::{Channel, Endpoint},
 };
 
@@ -72,7 +72,7 @@ fn request<T>(message: T) -> anyhow::Result<Request<T>> {
     let name = BinaryMetadataValue::from_bytes("李雷".as_bytes());
     metadata.insert_bin("name-bin", name);
     for voucher in ["SPRING-5", "TEA-10"] {
-        let mut voucher: tonic::metadata::AsciiMetadataValue = voucher.parse()?;
+        let mut voucher: AsciiMetadataValue = voucher.parse()?;
         voucher.set_sensitive(true);
         metadata.append("voucher", voucher);
     }
@@ -158,10 +158,10 @@ async fn scan(client: &mut Client) -> anyhow::Result<()> {
     ended("scan", lines).await
 }
 
-/// Reads a stream to its end, and then its trailers.
+/// Checks that no message is left, and prints the trailers.
 async fn ended<T>(call: &str, mut responses: Streaming<T>) -> anyhow::Result<()> {
     if responses.message().await?.is_some() {
-        bail!("the till has sent one answer too many");
+        bail!("the till has sent an unexpected message");
     }
     let trailers = responses.trailers().await?.context("no trailers")?;
     show_trailers(call, &trailers)

@@ -147,6 +147,7 @@ impl TillService for Till {
             let mut receipt = Receipt::default();
             for (article, cents) in PRICES {
                 receipt.articles += 1;
+                receipt.cents += cents;
                 let article = article.to_owned();
                 yield ListPricesResponse { article, cents };
             }

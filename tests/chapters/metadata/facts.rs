@@ -7,7 +7,7 @@ use harness::{Result, spawn_in_process};
 use metadata::{
     customer::forwarded,
     pb::{
-        ListPricesRequest, till_service_client::TillServiceClient,
+        ListPricesRequest, ScanRequest, till_service_client::TillServiceClient,
         till_service_server::TillServiceServer,
     },
     trailers::{Trailers, add_trailers},
@@ -405,5 +405,32 @@ async fn unary_trailers_cannot_override_the_status() -> Result {
         );
         assert_eq!(string_value(metadata, "kept")?, "5");
     }
+    Ok(())
+}
+
+/// What gives a stream its trailers is an error to a unary call.
+#[harness::test]
+async fn a_unary_call_cannot_end_with_an_error_that_is_ok() -> Result {
+    let ok = Status::with_metadata(Code::Ok, "", MetadataMap::new());
+    let (uri, _seen) = start_upstream(Err(ok)).await?;
+    let mut client = TillServiceClient::connect(uri).await?;
+    assert_eq!(
+        code_and_message(client.get_price(tea_request()).await),
+        (Code::Internal, "Missing response message.".to_owned())
+    );
+    Ok(())
+}
+
+/// A stream that fails has its trailers in the status.
+#[harness::test]
+async fn trailers_of_a_failed_stream_are_in_its_status() -> Result {
+    let server = start_server()?;
+    let mut client = client(&server).await?;
+    let article = "durian".to_owned();
+    let articles = tokio_stream::iter([ScanRequest { article }]);
+    let mut lines = client.scan(articles).await?.into_inner();
+    let status = lines.message().await.expect_err("there is no durian");
+    assert_eq!(status.code(), Code::NotFound);
+    ensure!(lines.trailers().await?.is_none(), "they come twice");
     Ok(())
 }

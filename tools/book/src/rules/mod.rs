@@ -17,6 +17,7 @@ pub mod readme;
 pub mod rendering;
 pub mod search;
 pub mod solutions;
+pub mod titles;
 pub mod trees;
 pub mod unfenced_code;
 pub mod versions;
@@ -128,6 +129,7 @@ pub const BOOK_RULES: &[&Rule] = &[
     &readme::RULE,
     &search::RULE,
     &solutions::RULE,
+    &titles::RULE,
     &trees::RULE,
 ];
 
