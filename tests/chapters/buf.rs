@@ -131,6 +131,63 @@ fn breaking_changes_are_rejected() -> Result {
     Ok(())
 }
 
+/// The steps of `contracts.yml` are run as GitHub runs them, but for the one that installs buf.
+#[harness::test(needs = "buf and git")]
+fn the_ci_job_passes_and_finds_a_breaking_change() -> Result {
+    let dir = TempDir::new()?;
+    let copy = dir.path().join("buf");
+    export(&workspace(), "buf", &copy)?;
+    let shell = |line: &str| -> Result<bool> {
+        let mut shell = split_command("bash -e -c");
+        let output = shell.arg(line).current_dir(&copy).output()?;
+        Ok(output.status.success())
+    };
+    let identity = "-c user.name=buf -c user.email=buf@localhost";
+    for line in [
+        "git init --quiet --initial-branch main && git add --all".to_owned(),
+        format!("git {identity} commit --quiet --message release"),
+        format!("git {identity} tag --annotate v1.0.0 --message release"),
+    ] {
+        ensure!(shell(&line)?, "{line}");
+    }
+    let workflow = read(&copy.join("contracts.yml"))?;
+    let steps = workflow
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- run: "));
+    let (install, steps): (Vec<_>, Vec<_>) = steps.partition(|step| step.starts_with("npm "));
+    let package = read(&workspace().root().join("tests/browser/package.json"))?;
+    let version = install[0]
+        .rsplit_once('@')
+        .map_or("", |(_, version)| version);
+    let pinned = format!("\"@bufbuild/buf\": \"{version}\"");
+    ensure!(
+        package.contains(&pinned),
+        "tests/browser/package.json has another version"
+    );
+
+    let failed = || -> Result<Vec<&str>> {
+        let mut failed = Vec::new();
+        for step in &steps {
+            if !shell(step)? {
+                failed.push(*step);
+            }
+        }
+        Ok(failed)
+    };
+    assert_eq!(failed()?, Vec::<&str>::new());
+    let proto = copy.join("proto/hello/v1/hello.proto");
+    write(
+        &proto,
+        read(&proto)?.replace("string name = 1;", "string name = 2;"),
+    )?;
+    let failed = failed()?;
+    ensure!(
+        failed.len() == 1 && failed[0].starts_with("buf breaking"),
+        "{failed:?}"
+    );
+    Ok(())
+}
+
 /// Go's runtime keeps the fields that it does not know. prost skips them.
 #[harness::test]
 fn unknown_field_is_lost_when_a_message_is_written_again() -> Result {

@@ -16,14 +16,15 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
+// ANCHOR: test_server
 /// A server in this process, on a port that the system chose.
-pub struct Greeting {
+pub struct TestServer {
     pub address: SocketAddr,
     pub stop: oneshot::Sender<()>,
     pub server: JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
-impl Greeting {
+impl TestServer {
     pub async fn start() -> Result<Self, Box<dyn Error>> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -37,6 +38,8 @@ impl Greeting {
             server,
         })
     }
+
+    // ANCHOR_END: test_server
 
     async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
         Endpoint::from_shared(format!("http://{}", self.address))?
@@ -61,7 +64,7 @@ impl Greeting {
 
 #[tokio::test]
 async fn greets_by_name_in_any_script() -> Result<(), Box<dyn Error>> {
-    let greeting = Greeting::start().await?;
+    let greeting = TestServer::start().await?;
     assert_eq!(greeting.greet("Ferris").await?, "Hello, Ferris!");
     assert_eq!(greeting.greet("世界").await?, "Hello, 世界!");
     Ok(())
@@ -69,7 +72,7 @@ async fn greets_by_name_in_any_script() -> Result<(), Box<dyn Error>> {
 
 #[tokio::test]
 async fn refuses_a_name_that_is_empty() -> Result<(), Box<dyn Error>> {
-    let greeting = Greeting::start().await?;
+    let greeting = TestServer::start().await?;
     for name in ["", "  \t\n", "\u{3000}"] {
         let status = greeting
             .greet(name)
@@ -83,7 +86,7 @@ async fn refuses_a_name_that_is_empty() -> Result<(), Box<dyn Error>> {
 
 #[tokio::test]
 async fn counts_characters_and_not_bytes() -> Result<(), Box<dyn Error>> {
-    let greeting = Greeting::start().await?;
+    let greeting = TestServer::start().await?;
     let longest = "界".repeat(MAX_NAME_CHARS);
     assert_eq!(
         greeting.greet(&longest).await?,
@@ -101,7 +104,7 @@ async fn counts_characters_and_not_bytes() -> Result<(), Box<dyn Error>> {
 
 #[tokio::test]
 async fn ends_when_told_though_a_client_stays_connected() -> Result<(), Box<dyn Error>> {
-    let greeting = Greeting::start().await?;
+    let greeting = TestServer::start().await?;
     let _idle = greeting.channel().await?;
     assert_eq!(greeting.greet("Ferris").await?, "Hello, Ferris!");
 
@@ -114,7 +117,7 @@ async fn ends_when_told_though_a_client_stays_connected() -> Result<(), Box<dyn 
 /// is left to do.
 #[tokio::test(start_paused = true)]
 async fn gives_up_a_call_that_stalls() -> Result<(), Box<dyn Error>> {
-    let greeting = Greeting::start().await?;
+    let greeting = TestServer::start().await?;
     let mut grpc = Grpc::new(greeting.channel().await?);
     grpc.ready().await?;
 

@@ -12,14 +12,14 @@ use tokio::{
 use tokio_stream::StreamExt;
 use tonic::Code;
 
-use crate::greeting::Greeting;
+use crate::greeting::TestServer;
 
 /// The clock is paused: it jumps to the next limit as soon as nothing else is left
 /// to do.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_stalls_cannot_hold_up_a_shutdown() -> Result<(), Box<dyn Error>> {
     for sent in ["", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
-        let greeting = Greeting::start().await?;
+        let greeting = TestServer::start().await?;
         let mut client = TcpStream::connect(greeting.address).await?;
         client.write_all(sent.as_bytes()).await?;
         // The server speaks first once it has accepted the connection.
@@ -64,7 +64,7 @@ async fn a_client_that_left_early_delays_no_other() {
 
 #[tokio::test]
 async fn a_request_over_the_limit_is_not_read() -> Result<(), Box<dyn Error>> {
-    let greeting = Greeting::start().await?;
+    let greeting = TestServer::start().await?;
     let name = "x".repeat(MAX_REQUEST_BYTES);
     let status = greeting.greet(&name).await;
     let status = status.expect_err("the request is too large");

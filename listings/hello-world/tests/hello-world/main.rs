@@ -3,5 +3,6 @@
 mod client;
 mod exercises;
 mod greeting;
+mod levels;
 mod limits;
 mod peer;
