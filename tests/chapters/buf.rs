@@ -182,7 +182,7 @@ fn the_ci_job_passes_and_finds_a_breaking_change() -> Result {
     )?;
     let failed = failed()?;
     ensure!(
-        failed.len() == 1 && failed[0].starts_with("buf breaking"),
+        failed.len() == 1 && failed[0].contains("buf breaking"),
         "{failed:?}"
     );
     Ok(())

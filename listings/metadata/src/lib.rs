@@ -215,7 +215,7 @@ fn price(article: &str) -> Result<u64, Status> {
         }
     }
     // The first 40 characters are enough to recognise the name. A status message
-    // travels in the headers, whose size is limited.
+    // travels in the trailers, whose size is limited.
     let message = format!("there is no \"{article:.40}\": ask for the prices");
     Err(Status::not_found(message))
 }

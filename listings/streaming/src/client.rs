@@ -90,7 +90,9 @@ async fn scan(client: &mut Client) -> anyhow::Result<()> {
         .into_inner();
     for article in ["bread", "milk", "茶"] {
         let article = article.to_owned();
-        articles.send(ScanRequest { article }).await?;
+        if articles.send(ScanRequest { article }).await.is_err() {
+            break; // The call has ended, and `message` below has the reason.
+        }
         let line = lines.message().await?.context("the till is silent")?;
         println!(
             "scan: {} {} cents, {} so far",

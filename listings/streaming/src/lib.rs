@@ -37,8 +37,8 @@ pub const MAX_REQUEST_BYTES: usize = 4096;
 
 /// How many calls may be open on one connection. Further ones wait in the client.
 /// Together with `MAX_REQUEST_BYTES`, and the 16 KiB that hyper allows a call's
-/// headers, this limits the memory that one connection can take. By default the
-/// number of calls is not limited.
+/// headers, this limits the requests that one connection can make the server hold. By
+/// default the number of calls is not limited.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
 /// How long the open calls may take to end once the server is told to stop.
@@ -149,7 +149,7 @@ fn price(article: &str) -> Result<u64, Status> {
         }
     }
     // The first 40 characters are enough to recognise the name. A status message
-    // travels in the headers, whose size is limited.
+    // travels in the trailers, whose size is limited.
     let message = format!("there is no \"{article:.40}\": ask for the prices");
     Err(Status::not_found(message))
 }
@@ -191,8 +191,8 @@ pub async fn serve(
     let till = TillServiceServer::new(till).max_decoding_message_size(MAX_REQUEST_BYTES);
     let server = Server::builder()
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-        // A client may cancel all of them at once. By default, 21 at a time end the
-        // connection, with every other call on it.
+        // A client may cancel calls before the server has accepted them. By default, the
+        // 21st ends the connection, with every other call on it.
         .http2_max_pending_accept_reset_streams(Some(MAX_STREAMS_PER_CONNECTION as usize))
         // Nothing is sent between messages, so without a keepalive the server
         // would not notice that a client has vanished.

@@ -27,7 +27,7 @@ use tonic::{
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// A server in this process, on a port that the system chose.
-struct House {
+struct TestServer {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::result::Result<(), tonic::transport::Error>>,
@@ -40,7 +40,7 @@ struct Side {
     cancellation: CancellationHandle,
 }
 
-impl House {
+impl TestServer {
     async fn open() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -116,8 +116,8 @@ fn said(from: &str, content: &str) -> Option<Event> {
 
 #[tokio::test]
 async fn two_people_talk_and_part() -> Result {
-    let house = House::open().await?;
-    let (mut jack, mut mike) = house.two().await?;
+    let server = TestServer::open().await?;
+    let (mut jack, mut mike) = server.two().await?;
     jack.say("有没有时间一起打游戏？").await?;
     assert_eq!(mike.hear().await?, said("jack", "有没有时间一起打游戏？"));
     mike.say("没有").await?;
@@ -133,12 +133,12 @@ async fn two_people_talk_and_part() -> Result {
 
 /// Two clients that join at the same moment are told of each other once.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_told_twice_who_is_here() -> Result {
-    let house = House::open().await?;
+async fn presence_is_announced_once() -> Result {
+    let server = TestServer::open().await?;
     for round in 0..200 {
         let (jack, mike) = (format!("jack-{round}"), format!("mike-{round}"));
         let (mut jack_s, mut mike_s) =
-            tokio::try_join!(house.come(&jack, &mike), house.come(&mike, &jack))?;
+            tokio::try_join!(server.come(&jack, &mike), server.come(&mike, &jack))?;
         let (first, second) = (jack_s.hear().await?, mike_s.hear().await?);
         // One of them was the second, and the first hears of them.
         for (side, heard, other) in [(&mut jack_s, first, &mike), (&mut mike_s, second, &jack)] {
@@ -174,8 +174,8 @@ async fn a_call_whose_task_panics_does_not_end_with_ok() -> Result {
 /// The client waits for the server before it says anything.
 #[tokio::test]
 async fn the_server_speaks_first() -> Result {
-    let house = House::open().await?;
-    let come = house.come("jack", "mike");
+    let server = TestServer::open().await?;
+    let come = server.come("jack", "mike");
     let mut jack = timeout(Duration::from_secs(60), come).await??;
     assert_eq!(jack.hear().await?, is_here("mike", false));
     Ok(())
@@ -184,8 +184,8 @@ async fn the_server_speaks_first() -> Result {
 #[tokio::test]
 async fn both_talk_at_once_and_each_is_heard_in_order() -> Result {
     const MANY: usize = 1000;
-    let house = House::open().await?;
-    let (jack, mike) = house.two().await?;
+    let server = TestServer::open().await?;
+    let (jack, mike) = server.two().await?;
     let talk = async |says: mpsc::Sender<ChatRequest>| {
         for content in 0..MANY {
             let content = content.to_string();
@@ -210,15 +210,15 @@ async fn both_talk_at_once_and_each_is_heard_in_order() -> Result {
 }
 
 #[tokio::test]
-async fn who_is_not_there_hears_nothing_and_the_speaker_is_told() -> Result {
-    let house = House::open().await?;
-    let mut jack = house.come("jack", "mike").await?;
+async fn a_message_to_an_absent_person_is_reported() -> Result {
+    let server = TestServer::open().await?;
+    let mut jack = server.come("jack", "mike").await?;
     assert_eq!(jack.hear().await?, is_here("mike", false));
     jack.say("在吗").await?;
     assert_eq!(jack.hear().await?, is_here("mike", false));
 
     // Who talks to somebody else is not there either.
-    let _mike = house.come("mike", "anna").await?;
+    let _mike = server.come("mike", "anna").await?;
     jack.say("在吗").await?;
     assert_eq!(jack.hear().await?, is_here("mike", false));
     Ok(())
@@ -226,8 +226,8 @@ async fn who_is_not_there_hears_nothing_and_the_speaker_is_told() -> Result {
 
 #[tokio::test]
 async fn a_call_that_is_cancelled_is_noticed() -> Result {
-    let house = House::open().await?;
-    let (jack, mut mike) = house.two().await?;
+    let server = TestServer::open().await?;
+    let (jack, mut mike) = server.two().await?;
     jack.cancellation.cancel();
     assert_eq!(mike.hear().await?, is_here("jack", false));
     Ok(())
@@ -235,19 +235,22 @@ async fn a_call_that_is_cancelled_is_noticed() -> Result {
 
 #[tokio::test]
 async fn a_connection_that_breaks_is_noticed() -> Result {
-    let house = House::open().await?;
-    let mut mike = house.come("mike", "jack").await?;
+    let server = TestServer::open().await?;
+    let mut mike = server.come("mike", "jack").await?;
     assert_eq!(mike.hear().await?, is_here("jack", false));
 
-    let socket = TcpStream::connect(house.address).await?;
+    let socket = TcpStream::connect(server.address).await?;
     let (mut jack, connection) = h2::client::handshake(socket).await?;
     let connection = tokio::spawn(connection);
-    let request = http::Request::post(format!("http://{}/chat.v1.ChatService/Chat", house.address))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("from", "jack")
-        .header("to", "mike")
-        .body(())?;
+    let request = http::Request::post(format!(
+        "http://{}/chat.v1.ChatService/Chat",
+        server.address
+    ))
+    .header("content-type", "application/grpc")
+    .header("te", "trailers")
+    .header("from", "jack")
+    .header("to", "mike")
+    .body(())?;
     let (_response, _requests) = jack.send_request(request, false)?;
     assert_eq!(mike.hear().await?, is_here("jack", true));
     connection.abort();
@@ -257,8 +260,8 @@ async fn a_connection_that_breaks_is_noticed() -> Result {
 
 #[tokio::test]
 async fn names_are_checked() -> Result {
-    let house = House::open().await?;
-    let mut client = house.client().await?;
+    let server = TestServer::open().await?;
+    let mut client = server.client().await?;
     let long = "j".repeat(65);
     for (from, sentence) in [
         (None, "metadata `from` is missing: send a name"),
@@ -300,14 +303,14 @@ async fn names_are_checked() -> Result {
     assert_eq!(status.message(), "metadata `to` is missing: send a name");
 
     // And the server lives.
-    house.two().await?;
+    server.two().await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_message_over_the_limit_ends_the_call() -> Result {
-    let house = House::open().await?;
-    let (mut jack, mut mike) = house.two().await?;
+    let server = TestServer::open().await?;
+    let (mut jack, mut mike) = server.two().await?;
     jack.say(&"界".repeat(MAX_REQUEST_BYTES / 3)).await?;
     let status = jack.hear().await.expect_err("it is too large");
     assert_eq!(status.code(), Code::OutOfRange);
@@ -316,10 +319,10 @@ async fn a_message_over_the_limit_ends_the_call() -> Result {
 }
 
 #[tokio::test]
-async fn a_second_call_takes_the_first_one_s_place() -> Result {
-    let house = House::open().await?;
-    let (mut old, mut mike) = house.two().await?;
-    let mut new = house.come("jack", "mike").await?;
+async fn a_newer_call_replaces_an_older_one() -> Result {
+    let server = TestServer::open().await?;
+    let (mut old, mut mike) = server.two().await?;
+    let mut new = server.come("jack", "mike").await?;
     let status = old.hear().await.expect_err("it was taken over");
     assert_eq!(status.code(), Code::Aborted);
     assert_eq!(status.message(), "a newer call has the same names");
@@ -340,13 +343,13 @@ async fn a_second_call_takes_the_first_one_s_place() -> Result {
 /// However an old call's end and a new one's beginning fall together, what is
 /// heard last is true.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_word_on_who_is_here_is_true() -> Result {
-    let house = House::open().await?;
-    let (mut jack, mut mike) = house.two().await?;
+async fn the_last_presence_event_is_true() -> Result {
+    let server = TestServer::open().await?;
+    let (mut jack, mut mike) = server.two().await?;
     for _ in 0..200 {
         let (_, again) = tokio::join!(
             async { jack.cancellation.cancel() },
-            house.come("jack", "mike")
+            server.come("jack", "mike")
         );
         jack = again?;
         // Comes behind all that was told before.
@@ -367,9 +370,9 @@ async fn the_last_word_on_who_is_here_is_true() -> Result {
 /// One does not read: the other one is held up, and nothing piles up. (The clock
 /// is paused: it jumps on once nothing else is left to do.)
 #[tokio::test(start_paused = true)]
-async fn who_talks_to_somebody_deaf_is_held_up_and_can_leave() -> Result {
-    let house = House::open().await?;
-    let (jack, _deaf) = house.two().await?;
+async fn a_sender_to_a_stalled_client_is_held_up_and_can_leave() -> Result {
+    let server = TestServer::open().await?;
+    let (jack, _stalled) = server.two().await?;
     let content = "界".repeat(1000);
     let mut said = 0;
     while let Ok(sent) = timeout(Duration::from_secs(1), jack.say(&content)).await {
@@ -381,7 +384,7 @@ async fn who_talks_to_somebody_deaf_is_held_up_and_can_leave() -> Result {
     assert!((MAX_UNREAD..room).contains(&said), "{said} of {room}");
 
     jack.cancellation.cancel();
-    let mut jack = house.come("jack", "mike").await?;
+    let mut jack = server.come("jack", "mike").await?;
     assert_eq!(jack.hear().await?, is_here("mike", true));
     Ok(())
 }
@@ -389,9 +392,9 @@ async fn who_talks_to_somebody_deaf_is_held_up_and_can_leave() -> Result {
 /// Mike does not read, and still answers PINGs. All that Jack has sent lies before
 /// his goodbye.
 #[tokio::test(start_paused = true)]
-async fn a_goodbye_does_not_wait_for_the_deaf() -> Result {
-    let house = House::open().await?;
-    let (mut jack, _deaf) = house.two().await?;
+async fn a_goodbye_does_not_wait_for_a_stalled_client() -> Result {
+    let server = TestServer::open().await?;
+    let (mut jack, _stalled) = server.two().await?;
     let content = "界".repeat(1000);
     while let Ok(sent) = timeout(Duration::from_secs(1), jack.say(&content)).await {
         sent?;
@@ -404,21 +407,21 @@ async fn a_goodbye_does_not_wait_for_the_deaf() -> Result {
         status.message(),
         "mike has not read for 5s: try again later"
     );
-    let mut mike = house.come("mike", "jack").await?;
+    let mut mike = server.come("mike", "jack").await?;
     assert_eq!(mike.hear().await?, is_here("jack", false));
     Ok(())
 }
 
-/// He who has come while the other one did not read cannot be announced.
+/// A client that joins while the other one does not read cannot be announced.
 #[tokio::test(start_paused = true)]
-async fn a_newcomer_does_not_wait_for_the_deaf() -> Result {
-    let house = House::open().await?;
-    let (jack, _deaf) = house.two().await?;
+async fn a_newcomer_does_not_wait_for_a_stalled_client() -> Result {
+    let server = TestServer::open().await?;
+    let (jack, _stalled) = server.two().await?;
     let content = "界".repeat(1000);
     while let Ok(sent) = timeout(Duration::from_secs(1), jack.say(&content)).await {
         sent?;
     }
-    let mut again = house.come("jack", "mike").await?;
+    let mut again = server.come("jack", "mike").await?;
     assert_eq!(again.hear().await?, is_here("mike", true));
     drop(again.says);
     let ended = timeout(PATIENCE * 2, again.hears.message()).await?;
@@ -429,9 +432,9 @@ async fn a_newcomer_does_not_wait_for_the_deaf() -> Result {
 
 /// Jack talks to an empty seat, and does not read that it is empty.
 #[tokio::test(start_paused = true)]
-async fn the_deaf_do_not_keep_their_own_seat_after_a_goodbye() -> Result {
-    let house = House::open().await?;
-    let jack = house.come("jack", "mike").await?;
+async fn a_stalled_client_does_not_keep_its_place_after_a_goodbye() -> Result {
+    let server = TestServer::open().await?;
+    let jack = server.come("jack", "mike").await?;
     // Presence is short: it takes many to fill the window.
     for _ in 0..10_000 {
         match timeout(Duration::from_secs(1), jack.say("在吗")).await {
@@ -443,21 +446,21 @@ async fn the_deaf_do_not_keep_their_own_seat_after_a_goodbye() -> Result {
     timeout(PATIENCE * 2, std::future::pending::<()>())
         .await
         .expect_err("nothing else happens");
-    let mut mike = house.come("mike", "jack").await?;
+    let mut mike = server.come("mike", "jack").await?;
     assert_eq!(mike.hear().await?, is_here("jack", false));
     Ok(())
 }
 
-/// One who has started again hears what the other one was held up with.
+/// A client that starts again gets the message that the other one was held up with.
 #[tokio::test(start_paused = true)]
-async fn who_was_deaf_comes_again_and_hears() -> Result {
-    let house = House::open().await?;
-    let (jack, _deaf) = house.two().await?;
+async fn a_stalled_client_that_reconnects_gets_the_message() -> Result {
+    let server = TestServer::open().await?;
+    let (jack, _stalled) = server.two().await?;
     let content = "界".repeat(1000);
     while let Ok(sent) = timeout(Duration::from_secs(1), jack.say(&content)).await {
         sent?;
     }
-    let mut mike = house.come("mike", "jack").await?;
+    let mut mike = server.come("mike", "jack").await?;
     assert_eq!(mike.hear().await?, is_here("jack", true));
     let heard = timeout(Duration::from_secs(1), mike.hear()).await??;
     assert_eq!(heard, said("jack", &content));
@@ -466,14 +469,14 @@ async fn who_was_deaf_comes_again_and_hears() -> Result {
 
 /// The status that ends a call has room, however much lies before it.
 #[tokio::test(start_paused = true)]
-async fn who_reads_late_learns_how_it_ended() -> Result {
-    let house = House::open().await?;
-    let (jack, mut late) = house.two().await?;
+async fn a_late_reader_learns_how_the_call_ended() -> Result {
+    let server = TestServer::open().await?;
+    let (jack, mut late) = server.two().await?;
     let content = "界".repeat(1000);
     while let Ok(sent) = timeout(Duration::from_secs(1), jack.say(&content)).await {
         sent?;
     }
-    let _mike = house.come("mike", "jack").await?;
+    let _mike = server.come("mike", "jack").await?;
     timeout(PATIENCE * 2, std::future::pending::<()>())
         .await
         .expect_err("nothing else happens");
@@ -490,25 +493,25 @@ async fn who_reads_late_learns_how_it_ended() -> Result {
 
 /// The server cannot tell somebody who does not read. It stops all the same.
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_does_not_wait_for_the_deaf() -> Result {
-    let house = House::open().await?;
-    let (jack, _deaf) = house.two().await?;
+async fn a_shutdown_does_not_wait_for_a_stalled_client() -> Result {
+    let server = TestServer::open().await?;
+    let (jack, _stalled) = server.two().await?;
     let content = "界".repeat(1000);
     while let Ok(sent) = timeout(Duration::from_secs(1), jack.say(&content)).await {
         sent?;
     }
     let told = Instant::now();
-    house.stop.send(()).expect("the server runs");
-    house.server.await??;
-    assert!(told.elapsed() >= DRAIN_TIMEOUT, "nobody was deaf");
+    server.stop.send(()).expect("the server runs");
+    server.server.await??;
+    assert!(told.elapsed() >= DRAIN_TIMEOUT, "everything was read");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_shutdown_ends_every_chat() -> Result {
-    let house = House::open().await?;
-    let (mut jack, mut mike) = house.two().await?;
-    house.stop.send(()).expect("the server runs");
+    let server = TestServer::open().await?;
+    let (mut jack, mut mike) = server.two().await?;
+    server.stop.send(()).expect("the server runs");
     for side in [&mut jack, &mut mike] {
         let status = loop {
             match side.hear().await {
@@ -518,7 +521,7 @@ async fn a_shutdown_ends_every_chat() -> Result {
         };
         assert_eq!(status.code(), Code::Unavailable);
     }
-    house.server.await??;
+    server.server.await??;
     Ok(())
 }
 
@@ -526,8 +529,8 @@ async fn a_shutdown_ends_every_chat() -> Result {
 /// it while requests may follow.
 #[tokio::test]
 async fn a_call_lives_as_long_as_its_requests_do() -> Result {
-    let house = House::open().await?;
-    let (jack, mut mike) = house.two().await?;
+    let server = TestServer::open().await?;
+    let (jack, mut mike) = server.two().await?;
     let Side { says, hears, .. } = jack;
     drop(hears);
     let content = "在吗".to_owned();

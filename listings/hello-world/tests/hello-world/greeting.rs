@@ -38,9 +38,10 @@ impl TestServer {
             server,
         })
     }
+}
+// ANCHOR_END: test_server
 
-    // ANCHOR_END: test_server
-
+impl TestServer {
     async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
         Endpoint::from_shared(format!("http://{}", self.address))?
             .connect()

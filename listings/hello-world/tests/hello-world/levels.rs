@@ -3,7 +3,7 @@
 use std::{error::Error, io};
 
 use hello_world::{
-    Greeter, MAX_REQUEST_BYTES,
+    DRAIN_TIMEOUT, Greeter, MAX_REQUEST_BYTES,
     pb::{
         SayHelloRequest,
         greeter_service_client::GreeterServiceClient,
@@ -11,6 +11,7 @@ use hello_world::{
     },
 };
 use hyper_util::rt::TokioIo;
+use tokio::time;
 use tonic::{
     Code, Request, Status,
     transport::{Channel, Endpoint, Server},
@@ -26,7 +27,7 @@ fn request(name: &str) -> SayHelloRequest {
 
 // ANCHOR: handler
 #[tokio::test]
-async fn the_handler_alone() -> Result<(), Status> {
+async fn the_handler_by_itself() -> Result<(), Status> {
     let response = Greeter.say_hello(Request::new(request("世界"))).await?;
     assert_eq!(response.into_inner().message, "Hello, 世界!");
 
@@ -91,9 +92,8 @@ async fn the_whole_server_on_a_socket() -> Result<(), Box<dyn Error>> {
     let response = client.say_hello(request("世界")).await?;
     assert_eq!(response.into_inner().message, "Hello, 世界!");
 
-    drop(client);
     server.stop.send(()).expect("the server runs");
-    server.server.await??;
+    time::timeout(DRAIN_TIMEOUT / 2, server.server).await???;
     Ok(())
 }
 // ANCHOR_END: socket

@@ -28,13 +28,13 @@ type Client = MessageServiceClient<Channel>;
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// A server in this process, on a port that the system chose.
-struct Office {
+struct TestServer {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::result::Result<(), tonic::transport::Error>>,
 }
 
-impl Office {
+impl TestServer {
     async fn open(limits: Limits) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -80,8 +80,8 @@ fn taken(status: &Status) -> Option<&str> {
 
 #[tokio::test]
 async fn takes_messages_and_hands_them_out() -> Result {
-    let office = Office::open(Limits::default()).await?;
-    let mut client = office.client().await?;
+    let test_server = TestServer::open(Limits::default()).await?;
+    let mut client = test_server.client().await?;
     let contents = ["在吗", "下午有没有时间一起打游戏", ""];
     let requests = contents.map(|content| request("jack", "mike", content));
     let sent = client.send_messages(tokio_stream::iter(requests)).await?;
@@ -102,16 +102,16 @@ async fn takes_messages_and_hands_them_out() -> Result {
 /// The clock is paused: it jumps on as soon as nothing else is left to do.
 #[tokio::test(start_paused = true)]
 async fn closes_an_idle_stream_with_ok() -> Result {
-    let office = Office::open(Limits::default()).await?;
-    let mut messages = receive(&mut office.client().await?, "mike").await?;
+    let test_server = TestServer::open(Limits::default()).await?;
+    let mut messages = receive(&mut test_server.client().await?, "mike").await?;
     assert_eq!(messages.message().await?, None);
     Ok(())
 }
 
 #[tokio::test]
 async fn refuses_bad_names_and_says_how_many_it_took() -> Result {
-    let office = Office::open(Limits::default()).await?;
-    let mut client = office.client().await?;
+    let test_server = TestServer::open(Limits::default()).await?;
+    let mut client = test_server.client().await?;
     let long = "界".repeat(65);
     for (bad, sentence) in [
         (request("", "mike", "在吗"), "from is empty"),
@@ -146,8 +146,8 @@ async fn refuses_bad_names_and_says_how_many_it_took() -> Result {
 
 #[tokio::test]
 async fn a_message_over_the_limit_ends_the_call() -> Result {
-    let office = Office::open(Limits::default()).await?;
-    let mut client = office.client().await?;
+    let test_server = TestServer::open(Limits::default()).await?;
+    let mut client = test_server.client().await?;
     let long = "界".repeat(MAX_REQUEST_BYTES / 3);
     let requests = [
         request("jack", "mike", "在吗"),
@@ -169,14 +169,14 @@ async fn a_message_over_the_limit_ends_the_call() -> Result {
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_stops_stops_the_sender() -> Result {
     let limits = Limits::default();
-    let office = Office::open(limits).await?;
-    let mut client = office.client().await?;
+    let test_server = TestServer::open(limits).await?;
+    let mut client = test_server.client().await?;
     let _unread = receive(&mut client, "mike").await?;
 
     let content = "界".repeat(1000);
-    let for_ever = tokio_stream::iter(std::iter::repeat(request("jack", "mike", &content)));
+    let endless = tokio_stream::iter(std::iter::repeat(request("jack", "mike", &content)));
     let status = client
-        .send_messages(for_ever)
+        .send_messages(endless)
         .await
         .expect_err("the mailbox is full");
     assert_eq!(status.code(), Code::ResourceExhausted);
@@ -186,8 +186,8 @@ async fn a_receiver_that_stops_stops_the_sender() -> Result {
 
 #[tokio::test]
 async fn a_receiver_that_comes_back_goes_on_where_it_was() -> Result {
-    let office = Office::open(Limits::default()).await?;
-    let mut client = office.client().await?;
+    let test_server = TestServer::open(Limits::default()).await?;
+    let mut client = test_server.client().await?;
     let requests = ["一", "二", "三"].map(|content| request("jack", "mike", content));
     client.send_messages(tokio_stream::iter(requests)).await?;
 
@@ -201,16 +201,16 @@ async fn a_receiver_that_comes_back_goes_on_where_it_was() -> Result {
     client.acknowledge_messages(acknowledge).await?;
     drop(messages);
 
-    let mut messages = receive(&mut office.client().await?, "mike").await?;
+    let mut messages = receive(&mut test_server.client().await?, "mike").await?;
     assert_eq!(messages.message().await?, Some(second));
     Ok(())
 }
 
 #[tokio::test]
 async fn a_second_receiver_ends_the_first() -> Result {
-    let office = Office::open(Limits::default()).await?;
-    let mut first = receive(&mut office.client().await?, "mike").await?;
-    let _second = receive(&mut office.client().await?, "mike").await?;
+    let test_server = TestServer::open(Limits::default()).await?;
+    let mut first = receive(&mut test_server.client().await?, "mike").await?;
+    let _second = receive(&mut test_server.client().await?, "mike").await?;
     let status = first.message().await.expect_err("it was taken over");
     assert_eq!(status.code(), Code::Aborted);
     assert_eq!(
@@ -222,8 +222,8 @@ async fn a_second_receiver_ends_the_first() -> Result {
 
 #[tokio::test]
 async fn a_shutdown_ends_every_open_call() -> Result {
-    let office = Office::open(Limits::default()).await?;
-    let mut client = office.client().await?;
+    let test_server = TestServer::open(Limits::default()).await?;
+    let mut client = test_server.client().await?;
     let mut messages = receive(&mut client, "mike").await?;
     let (sender, requests) = mpsc::channel(1);
     sender.send(request("jack", "mike", "在吗")).await?;
@@ -232,13 +232,13 @@ async fn a_shutdown_ends_every_open_call() -> Result {
         tokio::spawn(async move { sending.send_messages(ReceiverStream::new(requests)).await });
     assert!(messages.message().await?.is_some());
 
-    office.stop.send(()).expect("the server runs");
+    test_server.stop.send(()).expect("the server runs");
     let status = messages.message().await.expect_err("the server stops");
     assert_eq!(status.code(), Code::Unavailable);
     let status = sending.await?.expect_err("the server stops");
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(taken(&status), Some("1"));
-    office.server.await??;
+    test_server.server.await??;
     Ok(())
 }
 
@@ -251,8 +251,8 @@ async fn waiting_senders_do_not_block_an_acknowledgement() -> Result {
         patience: Duration::from_secs(3600),
         ..Limits::default()
     };
-    let office = Office::open(limits).await?;
-    let mut client = office.client().await?;
+    let test_server = TestServer::open(limits).await?;
+    let mut client = test_server.client().await?;
     let mut messages = receive(&mut client, "mike").await?;
     let content = "界".repeat(1000);
     let mut held_up = JoinSet::new();
@@ -281,8 +281,8 @@ async fn many_waiting_senders_of_tiny_messages_lose_their_connection() -> Result
         patience: Duration::from_secs(3600),
         ..Limits::default()
     };
-    let office = Office::open(limits).await?;
-    let client = office.client().await?;
+    let test_server = TestServer::open(limits).await?;
+    let client = test_server.client().await?;
     let mut senders = JoinSet::new();
     for _ in 0..100 {
         let mut client = client.clone();
@@ -310,8 +310,8 @@ async fn many_waiting_senders_of_tiny_messages_lose_their_connection() -> Result
 /// The server cannot tell a receiver that does not read. It stops all the same.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_does_not_wait_for_a_stalled_receiver() -> Result {
-    let office = Office::open(Limits::default()).await?;
-    let channel = Endpoint::from_shared(format!("http://{}", office.address))?
+    let test_server = TestServer::open(Limits::default()).await?;
+    let channel = Endpoint::from_shared(format!("http://{}", test_server.address))?
         .initial_stream_window_size(65_535)
         .connect()
         .await?;
@@ -322,8 +322,8 @@ async fn a_shutdown_does_not_wait_for_a_stalled_receiver() -> Result {
     client.send_messages(tokio_stream::iter(messages)).await?;
 
     let told = Instant::now();
-    office.stop.send(()).expect("the server runs");
-    office.server.await??;
+    test_server.stop.send(()).expect("the server runs");
+    test_server.server.await??;
     assert!(told.elapsed() >= DRAIN_TIMEOUT, "everything was read");
     Ok(())
 }
@@ -331,8 +331,8 @@ async fn a_shutdown_does_not_wait_for_a_stalled_receiver() -> Result {
 /// The deadline covers the whole call to send: its headers come at its end.
 #[tokio::test(start_paused = true)]
 async fn a_deadline_ends_a_call_to_send() -> Result {
-    let office = Office::open(Limits::default()).await?;
-    let mut client = office.client().await?;
+    let test_server = TestServer::open(Limits::default()).await?;
+    let mut client = test_server.client().await?;
     let first = tokio_stream::iter([request("jack", "mike", "在吗")]);
     let mut request = tonic::Request::new(first.chain(tokio_stream::pending()));
     request.set_timeout(Duration::from_secs(30));

@@ -21,7 +21,7 @@ use tokio_stream::{
 use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
 
 /// A till that answers the articles of a scan only when all of them have come, as it
-/// may: the contract does not say when an answer is sent.
+/// may: the contract says that answers come in order, not when.
 #[derive(Default)]
 struct LateTill(Till);
 

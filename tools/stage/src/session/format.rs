@@ -152,10 +152,13 @@ impl Step {
         transcript.into_iter().chain(table)
     }
 
-    /// Whether Ctrl-C is typed.
-    pub fn is_interrupted(&self) -> bool {
-        let ctrl_c = |input: &Input| matches!(input.keystroke, Keystroke::Key(Key::CtrlC));
-        self.types.iter().any(ctrl_c)
+    /// The text after which Ctrl-C is typed, if it is.
+    pub fn interrupted_after(&self) -> Option<&str> {
+        let ctrl_c = |input: &&Input| matches!(input.keystroke, Keystroke::Key(Key::CtrlC));
+        self.types
+            .iter()
+            .find(ctrl_c)
+            .map(|input| input.after.as_str())
     }
 }
 

@@ -155,7 +155,7 @@ impl<'a> Place<'a> {
             ended.push((running.step, running.wait()?));
         }
         for mut running in listening.into_iter().rev() {
-            if !running.step.is_interrupted() {
+            if running.step.interrupted_after().is_none() {
                 running.process.interrupt()?;
             }
             ended.push((running.step, running.wait()?));
@@ -315,11 +315,17 @@ impl Running<'_> {
             self.step.exit
         };
         check_exit_code(self.step, &output, code)?;
-        // A terminal shows the keys that were pressed, and that a program was killed. Both are
-        // added at the end, because what was printed before may still have been on its way.
+        // A terminal shows the keys that were pressed, and that a program was killed. Most are
+        // added at the end, because what was printed before may still have been on its way. A key
+        // that answers a line comes after that line.
         if self.is_killed {
             output.text.push_str("Killed\n");
-        } else if self.step.listens.is_some() || self.step.is_interrupted() {
+        } else if let Some(after) = self.step.interrupted_after() {
+            let text = &mut output.text;
+            let line = text.find(after).unwrap_or(text.len());
+            let end = text[line..].find('\n').map(|end| line + end + 1);
+            text.insert_str(end.unwrap_or(text.len()), "^C\n");
+        } else if self.step.listens.is_some() {
             output.text.push_str("^C\n");
         }
         Ok(output)
