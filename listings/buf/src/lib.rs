@@ -95,7 +95,7 @@ pub async fn serve(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
         .build_v1()
-        .context("the generated code has a contract that nobody can read")?;
+        .context("cannot decode the file descriptor set")?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let incoming = incoming::pause_on_errors(incoming);
 
