@@ -11,6 +11,7 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpListener,
     process::Command,
+    signal::unix::{SignalKind, signal},
     time::timeout,
 };
 use tokio_stream::Stream;
@@ -41,13 +42,18 @@ async fn chat(
 #[tokio::test]
 #[should_panic(expected = "the client was killed")]
 async fn exercise_1_ctrl_c_ends_the_chat_as_ctrl_d_does() {
+    // A program that was started in the background ignores SIGINT, and so do those that it
+    // starts, unless it has a handler.
+    let _handler = signal(SignalKind::interrupt()).expect("it can be handled");
     let mut client = Command::new(env!("CARGO_BIN_EXE_bidirectional-streams-client"))
         .arg(start().await)
-        .stdin(Stdio::piped()) // and nobody types
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .expect("it starts");
+    // Kept open, since its end would be a Ctrl-D.
+    let _stdin = client.stdin.take().expect("it is piped");
     let mut printed = BufReader::new(client.stdout.take().expect("it is piped")).lines();
     let line = timeout(TIMEOUT, printed.next_line()).await;
     let line = line.expect("the server answers").expect("it is text");
