@@ -27,6 +27,7 @@ use tokio::{
     net::TcpListener,
     process::{ChildStdout, Command},
     sync::{oneshot, watch},
+    task::JoinHandle,
     time::timeout,
 };
 use tokio_stream::{Stream, wrappers::TcpListenerStream};
@@ -45,8 +46,8 @@ fn message(content: &str) -> Message {
     }
 }
 
-/// A mailbox server on `address` until the sender is dropped.
-async fn start(address: &str) -> (String, oneshot::Sender<()>) {
+/// A mailbox server on `address`, which stops when the sender is dropped.
+async fn start(address: &str) -> (String, oneshot::Sender<()>, JoinHandle<()>) {
     let listener = TcpListener::bind(address).await.expect("a free port");
     let address = listener.local_addr().expect("it is bound").to_string();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -55,10 +56,11 @@ async fn start(address: &str) -> (String, oneshot::Sender<()>) {
         idle: TIMEOUT,
         ..Limits::default()
     };
-    tokio::spawn(serve(listener, limits, async {
-        stopped.await.ok();
-    }));
-    (address, stop)
+    let server = tokio::spawn(async move {
+        let stopped = async { stopped.await.unwrap_or_default() };
+        serve(listener, limits, stopped).await.expect("it serves");
+    });
+    (address, stop, server)
 }
 
 async fn send(address: &str, content: &str) {
@@ -89,7 +91,7 @@ async fn wait_for(lines: &mut Lines<BufReader<ChildStdout>>, line: &str) {
 #[tokio::test]
 #[should_panic(expected = "the receiver has given up")]
 async fn exercise_1_the_receiver_survives_a_restart_of_the_server() {
-    let (address, stop) = start("127.0.0.1:0").await;
+    let (address, stop, server) = start("127.0.0.1:0").await;
     let mut receiver = Command::new(RECEIVER)
         .arg(format!("http://{address}"))
         .stdout(Stdio::piped())
@@ -102,16 +104,11 @@ async fn exercise_1_the_receiver_survives_a_restart_of_the_server() {
     wait_for(&mut printed, "jack: before").await;
 
     drop(stop);
-    // The new server can bind the port once the old one has closed its listener.
-    let restart = async {
-        loop {
-            if TcpListener::bind(&address).await.is_ok() {
-                break start(&address).await;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let (_, _stop) = timeout(TIMEOUT, restart).await.expect("the port is free");
+    timeout(TIMEOUT, server)
+        .await
+        .expect("it stops")
+        .expect("no panic");
+    let (_, _stop, _server) = start(&address).await;
     send(&address, "after").await;
     wait_for(&mut printed, "jack: after").await;
 }
