@@ -17,15 +17,16 @@ use hello_world::pb::{
     greeter_service_client::GreeterServiceClient,
     greeter_service_server::{GreeterService, GreeterServiceServer},
 };
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{self, AsyncReadExt, AsyncWriteExt, DuplexStream},
     time,
 };
 use tonic::{
     Code, Request, Response, Status,
-    transport::{Channel, Endpoint, Server},
+    transport::{Channel, Server},
 };
+
+use crate::pipe;
 
 /// The table of the page. `SNAPSHOTS=overwrite` writes it again.
 const TABLE: &str = "tests/chapters/output/defaults.md";
@@ -59,22 +60,7 @@ fn default_server() -> DuplexStream {
 
 /// The other end of a connection to a server that sets nothing but what `service` has.
 fn serve(service: GreeterServiceServer<Echo>) -> DuplexStream {
-    let (ours, theirs) = io::duplex(64 * MIB);
-    let incoming = tokio_stream::iter([Ok::<_, io::Error>(theirs)]);
-    let server = Server::builder().add_service(service);
-    tokio::spawn(server.serve_with_incoming(incoming));
-    ours
-}
-
-/// A channel that sets nothing, over `stream`.
-async fn default_client(stream: DuplexStream) -> Result<Channel> {
-    let mut stream = Some(stream);
-    let connector = tower::service_fn(move |_| {
-        let stream = stream.take().ok_or(io::ErrorKind::NotConnected);
-        async { Ok::<_, io::Error>(TokioIo::new(stream?)) }
-    });
-    let endpoint = Endpoint::from_static("http://in-memory");
-    Ok(endpoint.connect_with_connector(connector).await?)
+    pipe::serve(Server::builder().add_service(service), 64 * MIB)
 }
 
 /// HTTP/2 by hand, on one end of a connection.
@@ -183,7 +169,7 @@ async fn silent_client() -> Result<&'static str> {
 /// The client's end of a connection whose other end answers nothing.
 async fn client_bounds() -> Result<(Frames, Bounds, Channel)> {
     let (ours, theirs) = io::duplex(64 * MIB);
-    let channel = default_client(theirs).await?;
+    let channel = pipe::channel(theirs).await?;
     let mut frames = Frames(ours);
     let mut preface = [0; PREFACE.len()];
     frames.0.read_exact(&mut preface).await?;
@@ -278,7 +264,7 @@ async fn defaults_are_those_of_the_table() -> Result {
         "16 MiB",
     );
     let unlimited = || async {
-        let channel = default_client(default_server()).await?;
+        let channel = pipe::channel(default_server()).await?;
         Ok::<_, anyhow::Error>(GreeterServiceClient::new(channel))
     };
     row(
@@ -344,7 +330,7 @@ async fn defaults_are_those_of_the_table() -> Result {
         "16 MiB",
     );
     let unlimited_server = GreeterServiceServer::new(Echo).max_decoding_message_size(usize::MAX);
-    let limited_client = GreeterServiceClient::new(default_client(serve(unlimited_server)).await?);
+    let limited_client = GreeterServiceClient::new(pipe::channel(serve(unlimited_server)).await?);
     row(
         "client: message received",
         largest_message(limited_client).await?,

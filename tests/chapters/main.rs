@@ -14,6 +14,7 @@ mod manual_service;
 mod metadata;
 mod one_way_streams;
 mod other_languages;
+mod pipe;
 mod protobuf;
 mod servers;
 mod service_discovery;

@@ -4,7 +4,6 @@ use std::{net::SocketAddr, pin::Pin, time::Duration};
 
 use anyhow::{Context, ensure};
 use harness::{Result, Server, spawn_in_process, start_server};
-use hyper_util::rt::TokioIo;
 use streaming::{
     DRAIN_TIMEOUT,
     pb::{
@@ -21,10 +20,9 @@ use tokio::{
     time::{self, timeout},
 };
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
-use tonic::{
-    Code, Request, Response, Status, Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
+
+use crate::pipe;
 
 /// Longer than anything here takes, even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -71,12 +69,11 @@ fn unknown_method_or_ending_is_rejected() -> Result {
 /// A stream that waits for its next message does not notice a shutdown by itself.
 #[harness::test(paused)]
 async fn a_stream_that_is_not_told_holds_the_shutdown_up_until_the_limit() -> Result {
-    let (messages, _reports) = mpsc::channel(1);
-    let (dropped, _drops) = mpsc::channel(1);
-    let till = TillServiceServer::new(ReportingTill { messages, dropped });
-    let (client, server) = tokio::io::duplex(64 * 1024);
-    let incoming = tokio_stream::iter([Ok::<_, std::io::Error>(server)]);
-    let incoming = incoming.chain(tokio_stream::pending());
+    let (till, _messages, _drops) = ReportingTill::new();
+    let till = TillServiceServer::new(till);
+    let (client, server) = tokio::io::duplex(PIPE);
+    // A server whose connections have ended does not wait for its drain.
+    let incoming = pipe::incoming(server).chain(tokio_stream::pending());
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { stopped.await.unwrap_or_default() };
     let server = tokio::spawn(streaming::shutdown::drain(stopped, DRAIN_TIMEOUT, |stop| {
@@ -84,7 +81,7 @@ async fn a_stream_that_is_not_told_holds_the_shutdown_up_until_the_limit() -> Re
             .add_service(till)
             .serve_with_incoming_shutdown(incoming, stop)
     }));
-    let mut client = client_of(client).await?;
+    let mut client = TillServiceClient::new(pipe::channel(client).await?);
     let (_articles, requests) = mpsc::channel(1);
     let _lines = client.scan(ReceiverStream::new(requests)).await?;
 
@@ -184,6 +181,8 @@ struct ReportingTill {
     dropped: mpsc::Sender<()>,
 }
 
+type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
 /// Reports its drop.
 struct DropGuard(mpsc::Sender<()>);
 
@@ -193,22 +192,31 @@ impl Drop for DropGuard {
     }
 }
 
+type Messages = mpsc::Receiver<Result<Option<ScanRequest>, Status>>;
+
 impl ReportingTill {
-    /// Serves in this process, and returns the address and what the handlers report.
-    async fn serve() -> Result<(
-        SocketAddr,
-        mpsc::Receiver<Result<Option<ScanRequest>, Status>>,
-        mpsc::Receiver<()>,
-    )> {
+    /// A till, and what its handlers report.
+    fn new() -> (Self, Messages, mpsc::Receiver<()>) {
         let (messages, message_reports) = mpsc::channel(1);
         let (dropped, drop_reports) = mpsc::channel(1);
-        let till = TillServiceServer::new(Self { messages, dropped });
+        (Self { messages, dropped }, message_reports, drop_reports)
+    }
+
+    /// Serves in this process, and returns the address and what the handlers report.
+    async fn serve() -> Result<(SocketAddr, Messages, mpsc::Receiver<()>)> {
+        let (till, messages, drops) = Self::new();
+        let till = TillServiceServer::new(till);
         let server = tonic::transport::Server::builder().add_service(till);
-        Ok((
-            spawn_in_process(server).await?,
-            message_reports,
-            drop_reports,
-        ))
+        Ok((spawn_in_process(server).await?, messages, drops))
+    }
+
+    /// Responses that never come, and whose drop is reported.
+    fn silence<T: 'static>(&self) -> Responses<T> {
+        let guard = DropGuard(self.dropped.clone());
+        Box::pin(tokio_stream::pending().map(move |response| {
+            let _held = &guard;
+            response
+        }))
     }
 }
 
@@ -221,18 +229,13 @@ impl TillService for ReportingTill {
         Err(Status::unimplemented("not needed here"))
     }
 
-    type ListPricesStream = Pin<Box<dyn Stream<Item = Result<ListPricesResponse, Status>> + Send>>;
+    type ListPricesStream = Responses<ListPricesResponse>;
 
     async fn list_prices(
         &self,
         _: Request<ListPricesRequest>,
     ) -> Result<Response<Self::ListPricesStream>, Status> {
-        let guard = DropGuard(self.dropped.clone());
-        let responses = tokio_stream::pending().map(move |response| {
-            let _held = &guard;
-            response
-        });
-        Ok(Response::new(Box::pin(responses)))
+        Ok(Response::new(self.silence()))
     }
 
     async fn add_up(
@@ -244,7 +247,7 @@ impl TillService for ReportingTill {
         std::future::pending().await
     }
 
-    type ScanStream = Pin<Box<dyn Stream<Item = Result<ScanResponse, Status>> + Send>>;
+    type ScanStream = Responses<ScanResponse>;
 
     async fn scan(
         &self,
@@ -252,7 +255,6 @@ impl TillService for ReportingTill {
     ) -> Result<Response<Self::ScanStream>, Status> {
         let mut requests = request.into_inner();
         let messages = self.messages.clone();
-        let guard = DropGuard(self.dropped.clone());
         tokio::spawn(async move {
             loop {
                 // Gives up and begins again, so every test with this till also shows that `message`
@@ -267,11 +269,7 @@ impl TillService for ReportingTill {
                 }
             }
         });
-        let responses = tokio_stream::pending().map(move |response| {
-            let _held = &guard;
-            response
-        });
-        Ok(Response::new(Box::pin(responses)))
+        Ok(Response::new(self.silence()))
     }
 }
 
@@ -351,26 +349,18 @@ async fn deadline_and_cancellation_drop_the_handler() -> Result {
     Ok(())
 }
 
-/// A client of `till`, which serves in this process, over a pipe in memory.
-async fn over_a_pipe(till: impl TillService) -> Result<TillServiceClient<Channel>> {
-    let (client, server) = tokio::io::duplex(64 * 1024);
-    let server =
-        tokio_stream::iter([Ok::<_, std::io::Error>(server)]).chain(tokio_stream::pending());
+/// How much a pipe holds, in bytes.
+const PIPE: usize = 64 * 1024;
+
+/// A server of `till` in this process; the other end of its only connection.
+fn serve(till: impl TillService) -> DuplexStream {
     let till = TillServiceServer::new(till);
-    let till = tonic::transport::Server::builder().add_service(till);
-    tokio::spawn(till.serve_with_incoming(server));
-    client_of(client).await
+    pipe::serve(tonic::transport::Server::builder().add_service(till), PIPE)
 }
 
-/// A client whose only connection is `pipe`.
-async fn client_of(pipe: DuplexStream) -> Result<TillServiceClient<Channel>> {
-    let mut pipe = Some(pipe);
-    let channel = Endpoint::from_static("http://in.process")
-        .connect_with_connector(tower::service_fn(move |_| {
-            let pipe = pipe.take().context("there is only one connection");
-            async { pipe.map(TokioIo::new) }
-        }))
-        .await?;
+/// A client of `till`, which serves in this process, over a pipe in memory.
+async fn over_a_pipe(till: impl TillService) -> Result<TillServiceClient<Channel>> {
+    let channel = pipe::channel(serve(till)).await?;
     Ok(TillServiceClient::new(channel))
 }
 
@@ -402,7 +392,7 @@ impl TillService for EchoTill {
         Err(Status::unimplemented("not needed here"))
     }
 
-    type ScanStream = Pin<Box<dyn Stream<Item = Result<ScanResponse, Status>> + Send>>;
+    type ScanStream = Responses<ScanResponse>;
 
     async fn scan(
         &self,
@@ -462,9 +452,8 @@ async fn a_client_that_sends_everything_before_it_reads_waits_forever() -> Resul
 /// By default, the connection's window of a tonic server is as large as that of one stream.
 #[harness::test(paused)]
 async fn a_stream_that_is_not_read_stops_the_others_on_its_connection() -> Result {
-    let (messages, mut reports) = mpsc::channel(1);
-    let (dropped, _drops) = mpsc::channel(1);
-    let mut client = over_a_pipe(ReportingTill { messages, dropped }).await?;
+    let (till, mut reports, _drops) = ReportingTill::new();
+    let mut client = over_a_pipe(till).await?;
     let (unread, requests) = mpsc::channel(1);
     let _lines = client.scan(ReceiverStream::new(requests)).await?;
     send_until_it_waits(&unread).await?;
@@ -506,9 +495,8 @@ async fn many_small_messages_that_are_not_read_end_the_connection() -> Result {
     ensure!(cause.contains("too_many_data_frames"), "{cause}");
 
     // A server has less: half of its window of 1 MiB.
-    let (messages, _reports) = mpsc::channel(1);
-    let (dropped, _drops) = mpsc::channel(1);
-    let mut client = over_a_pipe(ReportingTill { messages, dropped }).await?;
+    let (till, _messages, _drops) = ReportingTill::new();
+    let mut client = over_a_pipe(till).await?;
     let (articles, requests) = mpsc::channel(1);
     let _lines = client.scan(ReceiverStream::new(requests)).await?;
     let mut sent = 0;
@@ -524,9 +512,8 @@ async fn many_small_messages_that_are_not_read_end_the_connection() -> Result {
 #[harness::test(paused)]
 async fn what_the_client_drops_and_what_the_server_sees() -> Result {
     const SOON: Duration = Duration::from_secs(1);
-    let (messages, mut messages_seen) = mpsc::channel(8);
-    let (dropped, mut drops_seen) = mpsc::channel(8);
-    let mut client = over_a_pipe(ReportingTill { messages, dropped }).await?;
+    let (till, mut messages_seen, mut drops_seen) = ReportingTill::new();
+    let mut client = over_a_pipe(till).await?;
 
     // The sender of the requests: a half-close, and the responses go on.
     let (articles, requests) = mpsc::channel(1);
@@ -579,15 +566,8 @@ async fn what_the_client_drops_and_what_the_server_sees() -> Result {
 /// tonic documents nothing about dropping `message` before it is ready.
 #[harness::test(paused)]
 async fn message_keeps_half_a_frame_when_it_is_dropped() -> Result {
-    let (messages, mut messages_seen) = mpsc::channel(8);
-    let (dropped, _drops) = mpsc::channel(8);
-    let till = TillServiceServer::new(ReportingTill { messages, dropped });
-    let (client, server) = tokio::io::duplex(64 * 1024);
-    let server = tokio_stream::iter([Ok::<_, std::io::Error>(server)]);
-    let server = server.chain(tokio_stream::pending());
-    let till = tonic::transport::Server::builder().add_service(till);
-    tokio::spawn(till.serve_with_incoming(server));
-    let (mut client, connection) = h2::client::handshake(client).await?;
+    let (till, mut messages_seen, _drops) = ReportingTill::new();
+    let (mut client, connection) = h2::client::handshake(serve(till)).await?;
     tokio::spawn(connection);
     let request = http::Request::post("http://in.process/till.v1.TillService/Scan")
         .header("content-type", "application/grpc")
